@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A packet of no connection: is it for a service, and which server takes the new connection?
+//!
+//! After `ip_vs_core.c: ip_vs_schedule`: only a TCP segment with SYN and without RST opens a
+//! connection; any other goes to the host, which answers as it does for a closed port.
+
+use std::net::IpAddr;
+
+use wire::{Endpoint, L4, Parsed};
+
+use crate::action::{Ends, connect};
+use crate::conn::Conn;
+use crate::counters::ServerCounts;
+use crate::family::Balanced;
+use crate::flows::Flows;
+use crate::hash::Keyed;
+use crate::local_ports::{self, PortClass, Wanted};
+use crate::sched;
+use crate::service::ForwardMode;
+use crate::snapshot::{ServerView, ServiceView, Snapshot};
+use crate::verdict::DropReason;
+
+/// What becomes of a packet of no connection.
+#[derive(Debug)]
+pub(crate) enum Admission<F: Balanced> {
+    /// A new connection, not in the table yet, of the service in this slot.
+    Open(Conn<F>, u32),
+    /// Not for a service, or not the beginning of a connection.
+    NotOurs,
+    /// Refused.
+    Refused(DropReason),
+}
+
+/// What is needed to admit connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admitter<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) counts: &'a ServerCounts,
+    pub(crate) ports: PortClass,
+    pub(crate) keyed: &'a Keyed,
+}
+
+impl Admitter<'_> {
+    pub(crate) fn admit<F: Balanced>(
+        &self,
+        flows: &Flows<'_, F>,
+        parsed: &Parsed<F>,
+    ) -> Admission<F> {
+        let key = parsed.key();
+        let (client, vip) = (key.tuple.source(), key.tuple.destination());
+        let services = self.snapshot.services.family::<F>();
+        let Some(service) = services.find(key.protocol, vip) else {
+            return Admission::NotOurs;
+        };
+        let flags = parsed.tcp_flags();
+        if key.protocol == L4::Tcp && (!flags.syn() || flags.rst()) {
+            return Admission::NotOurs;
+        }
+        if !may_open(client, vip) {
+            return Admission::Refused(DropReason::BadSource);
+        }
+        match self.open(flows, service, key.protocol, client, vip) {
+            Ok(conn) => Admission::Open(conn, service.id.slot),
+            Err(reason) => Admission::Refused(reason),
+        }
+    }
+
+    fn open<F: Balanced>(
+        &self,
+        flows: &Flows<'_, F>,
+        service: &ServiceView,
+        protocol: L4,
+        client: Endpoint<F>,
+        vip: Endpoint<F>,
+    ) -> Result<Conn<F>, DropReason> {
+        let chosen = sched::pick(service, &self.snapshot.servers, self.counts);
+        let id = chosen.ok_or(DropReason::NoServer)?.id;
+        let view = self.snapshot.server(id).ok_or(DropReason::Bug)?;
+        let server = endpoint(view).ok_or(DropReason::Bug)?;
+        let local = if view.mode == ForwardMode::FullNat {
+            let wanted = Wanted {
+                protocol,
+                client,
+                server,
+            };
+            local_ports::find(
+                flows.conns(),
+                &service.locals,
+                self.ports,
+                self.keyed,
+                &wanted,
+            )?
+        } else {
+            client
+        };
+        Ok(connect(
+            protocol,
+            view.mode,
+            id,
+            &Ends {
+                client,
+                vip,
+                server,
+                local,
+            },
+        ))
+    }
+}
+
+fn endpoint<F: Balanced>(server: &ServerView) -> Option<Endpoint<F>> {
+    Some(Endpoint {
+        addr: F::from_ip(server.address)?,
+        port: server.port.into(),
+    })
+}
+
+/// Whether a connection may be opened from here: one machine's address, and not the VIP itself.
+fn may_open<F: Balanced>(client: Endpoint<F>, vip: Endpoint<F>) -> bool {
+    let address: IpAddr = client.addr.into();
+    let one_machine = match address {
+        IpAddr::V4(v4) => !v4.is_broadcast() && !v4.is_loopback(),
+        IpAddr::V6(v6) => !v6.is_loopback(),
+    };
+    one_machine && !address.is_multicast() && !address.is_unspecified() && client.addr != vip.addr
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Frames on their way through a worker, and where they go afterwards.
+
+use arrayvec::ArrayVec;
+
+use crate::ids::NicId;
+use crate::limits::BATCH;
+use crate::network::Neighbour;
+use crate::verdict::Verdict;
+
+/// Frames that go through the phases together, each with the NIC it arrived by.
+#[derive(Debug)]
+pub struct Batch<B> {
+    pub(crate) frames: ArrayVec<B, BATCH>,
+    pub(crate) nics: ArrayVec<NicId, BATCH>,
+}
+
+impl<B> Default for Batch<B> {
+    fn default() -> Self {
+        Self {
+            frames: ArrayVec::new(),
+            nics: ArrayVec::new(),
+        }
+    }
+}
+
+impl<B> Batch<B> {
+    /// Adds a frame that arrived by `nic`.
+    ///
+    /// # Errors
+    /// Gives the frame back if the batch is full.
+    pub fn push(&mut self, frame: B, nic: NicId) -> Result<(), B> {
+        self.frames.try_push(frame).map_err(|full| full.element())?;
+        self.nics.push(nic);
+        Ok(())
+    }
+
+    /// Frames in the batch.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether there is no frame in the batch.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Whether no further frame fits.
+    pub fn is_full(&self) -> bool {
+        self.frames.is_full()
+    }
+}
+
+/// Where the frames of a batch come from; decides who counts them and whether they are steered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Received from NICs: their owner is still to be found.
+    Wire,
+    /// Handed in by another worker, which found that we own them.
+    Worker,
+}
+
+/// Takes what leaves a worker. Frames that could not leave as told are the sink's to count, with
+/// the reason, in the worker's [`crate::counters::FrameCounters`]; so are those that did.
+pub trait Sink<B> {
+    /// Takes a frame with its verdict; a dropped one is counted already and only to be freed.
+    fn take(&mut self, frame: B, verdict: Verdict);
+
+    /// Learns that a neighbour's link-layer address is needed.
+    fn want(&mut self, neighbour: Neighbour);
+}

@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The mutable truth about services, owned by the management core.
+//!
+//! A [`Change`] is applied as a whole or refused as a whole. Workers never see the catalog; they
+//! see a [`crate::snapshot::Snapshot`] built from it. A removed server keeps its place while
+//! connections refer to it, and comes back to it when it is added again (the kernel's trash,
+//! `ip_vs_ctl.c`), so that its connections go on.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::counters::ServerCounts;
+use crate::ids::{ServerId, ServiceId, Tick};
+use crate::limits::Limits;
+use crate::sched::{self, SchedState};
+use crate::service::{Server, ServerKey, ServerOptions, Service, ServiceKey, ServiceOptions};
+use crate::tcp_state::Timeouts;
+
+/// How long a removed server that no connection refers to keeps its place, in milliseconds.
+const TRASH_MS: u64 = 120_000;
+
+/// One change to the services; each is applied whole or refused whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Adds a service without servers.
+    AddService(ServiceKey, ServiceOptions),
+    /// Replaces the options of a service; the scheduler keeps its place if it stays the same.
+    EditService(ServiceKey, ServiceOptions),
+    /// Removes a service and its servers.
+    DeleteService(ServiceKey),
+    /// Removes every service.
+    Clear,
+    /// Adds a server at the head of its service's list.
+    AddServer(ServiceKey, ServerKey, ServerOptions),
+    /// Replaces the options of a server.
+    EditServer(ServiceKey, ServerKey, ServerOptions),
+    /// Removes a server; its connections stay, and their packets are dropped until it is back.
+    DeleteServer(ServiceKey, ServerKey),
+    /// Adds a FULLNAT local address to a service.
+    AddLocal(ServiceKey, IpAddr),
+    /// Removes a FULLNAT local address; connections that use it go on.
+    DeleteLocal(ServiceKey, IpAddr),
+    /// Sets the timeouts.
+    SetTimeouts(Timeouts),
+}
+
+/// What a change created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The service that was added.
+    pub service: Option<ServiceId>,
+    /// The server that was added.
+    pub server: Option<ServerId>,
+}
+
+/// Why a change was refused; nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The service to add is there.
+    #[error("service {0} already exists")]
+    ServiceExists(ServiceKey),
+    /// The service to change is not there.
+    #[error("no such service: {0}")]
+    NoService(ServiceKey),
+    /// The server to add is there.
+    #[error("server {1} is already in service {0}")]
+    ServerExists(ServiceKey, ServerKey),
+    /// The server to change is not there.
+    #[error("no server {1} in service {0}")]
+    NoServer(ServiceKey, ServerKey),
+    /// The local address to add is there.
+    #[error("service {0} already has local address {1}")]
+    LocalExists(ServiceKey, IpAddr),
+    /// The local address to remove is not there.
+    #[error("service {0} has no local address {1}")]
+    NoLocal(ServiceKey, IpAddr),
+    /// An address that cannot be one machine's.
+    #[error("{0} is not a unicast address")]
+    NotUnicast(IpAddr),
+    /// Families differ where they must not.
+    #[error("{1} is not of the address family of service {0}")]
+    FamilyMismatch(ServiceKey, IpAddr),
+    /// One address cannot be both a VIP and a FULLNAT local address.
+    #[error("{0} is both a virtual address and a FULLNAT local address; use different ones")]
+    VipIsLocal(IpAddr),
+    /// The service table is full.
+    #[error("all {0} places for services are taken; raise [limits] services")]
+    TooManyServices(u32),
+    /// The server table is full, places of removed servers with connections included.
+    #[error("all {0} places for servers are taken; raise [limits] servers")]
+    TooManyServers(u32),
+    /// The weight is out of range.
+    #[error("weight {0} is above {max}", max = ServerOptions::WEIGHT_MAX)]
+    WeightTooLarge(u32),
+}
+
+/// A service as the catalog holds it: the description, and what its schedulers share.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) service: Service,
+    pub(crate) state: Arc<SchedState>,
+    /// Changes with every change, so that a snapshot can share what did not.
+    pub(crate) revision: u64,
+}
+
+/// A removed server whose place is not free yet.
+#[derive(Clone, Copy, Debug)]
+struct Trashed {
+    id: ServerId,
+    idle_since: Option<Tick>,
+}
+
+/// The services, their servers and the timeouts.
+#[derive(Debug)]
+pub struct Catalog {
+    entries: HashMap<ServiceKey, Entry>,
+    timeouts: Timeouts,
+    trash: HashMap<(ServiceKey, ServerKey), Trashed>,
+    service_places: Places,
+    server_places: Places,
+    server_names: Vec<Option<(ServiceKey, ServerKey)>>,
+    revisions: u64,
+}
+
+impl Catalog {
+    /// An empty catalog with the default timeouts and room as `limits` say.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            entries: HashMap::new(),
+            timeouts: Timeouts::default(),
+            trash: HashMap::new(),
+            service_places: Places::new(limits.services),
+            server_places: Places::new(limits.servers),
+            server_names: vec![None; limits.servers as usize],
+            revisions: 0,
+        }
+    }
+
+    /// Applies one change.
+    ///
+    /// # Errors
+    /// A [`Refusal`] says why nothing was changed.
+    pub fn apply(&mut self, change: Change) -> Result<Applied, Refusal> {
+        match change {
+            Change::AddService(key, options) => self.add_service(key, options),
+            Change::EditService(key, options) => self.edit_service(key, options),
+            Change::DeleteService(key) => self.delete_service(key),
+            Change::Clear => Ok(self.clear()),
+            Change::AddServer(service, key, options) => self.add_server(service, key, options),
+            Change::EditServer(service, key, options) => self.edit_server(service, key, options),
+            Change::DeleteServer(service, key) => self.delete_server(service, key),
+            Change::AddLocal(service, address) => self.add_local(service, address),
+            Change::DeleteLocal(service, address) => self.delete_local(service, address),
+            Change::SetTimeouts(timeouts) => {
+                self.timeouts = timeouts;
+                Ok(Applied::default())
+            }
+        }
+    }
+
+    /// Frees the places of removed servers to which no connection has referred for two minutes.
+    pub fn sweep(&mut self, counts: &ServerCounts, now: Tick) {
+        let places = &mut self.server_places;
+        let names = &mut self.server_names;
+        self.trash.retain(|_, trashed| {
+            if counts.total(trashed.id.slot) != 0 {
+                trashed.idle_since = None;
+                return true;
+            }
+            let since = *trashed.idle_since.get_or_insert(now);
+            if now.since(since) < TRASH_MS {
+                return true;
+            }
+            if let Some(name) = names.get_mut(trashed.id.slot as usize) {
+                *name = None;
+            }
+            places.give_back(trashed.id.slot);
+            false
+        });
+    }
+
+    /// The services in no particular order.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.entries.values().map(|entry| &entry.service)
+    }
+
+    /// One service.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.entries.get(key).map(|entry| &entry.service)
+    }
+
+    /// The names of a server by its id, also of a removed one that connections refer to.
+    pub fn server_name(&self, id: ServerId) -> Option<(ServiceKey, ServerKey)> {
+        if self.server_places.generation(id.slot) != Some(id.generation) {
+            return None;
+        }
+        *self.server_names.get(id.slot as usize)?
+    }
+
+    /// The timeouts in force for packets to come.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// The servers that were removed and to which connections may refer.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = (ServerId, &ServerKey)> {
+        self.trash
+            .iter()
+            .map(|((_, key), trashed)| (trashed.id, key))
+    }
+
+    fn add_service(
+        &mut self,
+        key: ServiceKey,
+        options: ServiceOptions,
+    ) -> Result<Applied, Refusal> {
+        if self.entries.contains_key(&key) {
+            return Err(Refusal::ServiceExists(key));
+        }
+        let vip_is_local = |entry: &Entry| entry.service.locals.contains(&key.address);
+        if self.entries.values().any(vip_is_local) {
+            return Err(Refusal::VipIsLocal(key.address));
+        }
+        let (slot, generation) = self
+            .service_places
+            .take()
+            .ok_or(Refusal::TooManyServices(self.service_places.capacity()))?;
+        let id = ServiceId { slot, generation };
+        let service = Service {
+            id,
+            key,
+            options,
+            servers: Vec::new(),
+            locals: Vec::new(),
+        };
+        self.revisions += 1;
+        let entry = Entry {
+            service,
+            state: Arc::default(),
+            revision: self.revisions,
+        };
+        self.entries.insert(key, entry);
+        Ok(Applied {
+            service: Some(id),
+            server: None,
+        })
+    }
+
+    fn edit_service(
+        &mut self,
+        key: ServiceKey,
+        options: ServiceOptions,
+    ) -> Result<Applied, Refusal> {
+        let entry = self.entry(key)?;
+        let same_scheduler = entry.service.options.scheduler == options.scheduler;
+        entry.service.options = options;
+        if !same_scheduler {
+            entry.state = Arc::default();
+            sched::servers_changed(&entry.service, &entry.state);
+        }
+        Ok(Applied::default())
+    }
+
+    fn delete_service(&mut self, key: ServiceKey) -> Result<Applied, Refusal> {
+        let entry = self.entries.remove(&key).ok_or(Refusal::NoService(key))?;
+        for server in &entry.service.servers {
+            self.trash.insert(
+                (key, server.key),
+                Trashed {
+                    id: server.id,
+                    idle_since: None,
+                },
+            );
+        }
+        self.service_places.give_back(entry.service.id.slot);
+        Ok(Applied::default())
+    }
+
+    fn clear(&mut self) -> Applied {
+        let keys: Vec<_> = self.entries.keys().copied().collect();
+        for key in keys {
+            let removed = self.delete_service(key);
+            debug_assert!(removed.is_ok());
+        }
+        Applied::default()
+    }
+
+    fn add_server(
+        &mut self,
+        service: ServiceKey,
+        key: ServerKey,
+        options: ServerOptions,
+    ) -> Result<Applied, Refusal> {
+        check_weight(options.weight)?;
+        let known = self.service(&service).ok_or(Refusal::NoService(service))?;
+        check_address(service, key.address)?;
+        if known.servers.iter().any(|server| server.key == key) {
+            return Err(Refusal::ServerExists(service, key));
+        }
+        let id = self.server_place(service, key)?;
+        let entry = self.entry(service)?;
+        entry.service.servers.insert(0, Server { id, key, options });
+        sched::servers_changed(&entry.service, &entry.state);
+        Ok(Applied {
+            service: None,
+            server: Some(id),
+        })
+    }
+
+    /// The place of a server to be added: the one it had before, or a free one.
+    fn server_place(&mut self, service: ServiceKey, key: ServerKey) -> Result<ServerId, Refusal> {
+        if let Some(trashed) = self.trash.remove(&(service, key)) {
+            return Ok(trashed.id);
+        }
+        let taken = self.server_places.take();
+        let (slot, generation) =
+            taken.ok_or(Refusal::TooManyServers(self.server_places.capacity()))?;
+        if let Some(name) = self.server_names.get_mut(slot as usize) {
+            *name = Some((service, key));
+        }
+        Ok(ServerId { slot, generation })
+    }
+
+    fn edit_server(
+        &mut self,
+        service: ServiceKey,
+        key: ServerKey,
+        options: ServerOptions,
+    ) -> Result<Applied, Refusal> {
+        check_weight(options.weight)?;
+        let entry = self.entry(service)?;
+        let found = entry
+            .service
+            .servers
+            .iter_mut()
+            .find(|server| server.key == key);
+        found.ok_or(Refusal::NoServer(service, key))?.options = options;
+        sched::servers_changed(&entry.service, &entry.state);
+        Ok(Applied::default())
+    }
+
+    fn delete_server(&mut self, service: ServiceKey, key: ServerKey) -> Result<Applied, Refusal> {
+        let entry = self.entry(service)?;
+        let servers = &mut entry.service.servers;
+        let position = servers
+            .iter()
+            .position(|server| server.key == key)
+            .ok_or(Refusal::NoServer(service, key))?;
+        let before = position
+            .checked_sub(1)
+            .and_then(|i| servers.get(i))
+            .map(|s| s.id.slot);
+        let removed = servers.remove(position);
+        sched::server_removed(&entry.service, &entry.state, removed.id.slot, before);
+        self.trash.insert(
+            (service, key),
+            Trashed {
+                id: removed.id,
+                idle_since: None,
+            },
+        );
+        Ok(Applied::default())
+    }
+
+    fn add_local(&mut self, service: ServiceKey, address: IpAddr) -> Result<Applied, Refusal> {
+        check_address(service, address)?;
+        if self.entries.keys().any(|key| key.address == address) {
+            return Err(Refusal::VipIsLocal(address));
+        }
+        let entry = self.entry(service)?;
+        if entry.service.locals.contains(&address) {
+            return Err(Refusal::LocalExists(service, address));
+        }
+        entry.service.locals.push(address);
+        Ok(Applied::default())
+    }
+
+    fn delete_local(&mut self, service: ServiceKey, address: IpAddr) -> Result<Applied, Refusal> {
+        let locals = &mut self.entry(service)?.service.locals;
+        let position = locals.iter().position(|local| *local == address);
+        locals.remove(position.ok_or(Refusal::NoLocal(service, address))?);
+        Ok(Applied::default())
+    }
+
+    /// The entry of a service about to be changed.
+    fn entry(&mut self, key: ServiceKey) -> Result<&mut Entry, Refusal> {
+        let entry = self.entries.get_mut(&key).ok_or(Refusal::NoService(key))?;
+        self.revisions += 1;
+        entry.revision = self.revisions;
+        Ok(entry)
+    }
+}
+
+/// Places in a table of fixed size, each with a count of its incarnations.
+#[derive(Debug)]
+struct Places {
+    free: Vec<u32>,
+    generations: Vec<u32>,
+}
+
+impl Places {
+    fn new(capacity: u32) -> Self {
+        Self {
+            free: (0..capacity).rev().collect(),
+            generations: vec![0; capacity as usize],
+        }
+    }
+
+    fn take(&mut self) -> Option<(u32, u32)> {
+        let slot = self.free.pop()?;
+        let generation = self.generations.get_mut(slot as usize)?;
+        *generation = generation.wrapping_add(1);
+        Some((slot, *generation))
+    }
+
+    fn give_back(&mut self, slot: u32) {
+        self.free.push(slot);
+    }
+
+    fn capacity(&self) -> u32 {
+        self.generations.len() as u32
+    }
+
+    fn generation(&self, slot: u32) -> Option<u32> {
+        self.generations.get(slot as usize).copied()
+    }
+}
+
+fn check_weight(weight: u32) -> Result<(), Refusal> {
+    if weight > ServerOptions::WEIGHT_MAX {
+        return Err(Refusal::WeightTooLarge(weight));
+    }
+    Ok(())
+}
+
+fn check_address(service: ServiceKey, address: IpAddr) -> Result<(), Refusal> {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    if address.is_multicast() || address.is_unspecified() || broadcast {
+        return Err(Refusal::NotUnicast(address));
+    }
+    if address.is_ipv4() != service.address.is_ipv4() {
+        return Err(Refusal::FamilyMismatch(service, address));
+    }
+    Ok(())
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A connection: plain old data in one cache line (IPv4) or two (IPv6).
+//!
+//! It keeps for each direction the tuple that packets leave with. That is at once what is written
+//! into a packet of this direction and, mirrored, what packets of the other direction arrive with:
+//! so the two lookup keys cost no space. DR and TUN leave the tuple as it came, which is the same
+//! write with an empty checksum delta: the packet path never asks for the mode.
+
+use std::fmt::Debug;
+use std::net::{IpAddr, SocketAddr};
+
+use wire::{Endpoint, Family, FlowKey, L4, Tuple, V4, V6};
+use zerocopy::native_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::action::Action;
+use crate::ids::{ServerId, Tick};
+use crate::tcp_state::{Sender, State};
+
+/// Which way a packet of a connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client.
+    Request,
+    /// From the server.
+    Reply,
+}
+
+impl Direction {
+    /// The other way.
+    #[inline]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Request => Self::Reply,
+            Self::Reply => Self::Request,
+        }
+    }
+}
+
+/// What is true of a connection for all its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traits {
+    /// The server's packets come back through the director.
+    pub sees_replies: bool,
+    /// Requests travel inside another IP packet.
+    pub tunnel: bool,
+    /// A missing UDP checksum is filled in, as the kernel's NAT does.
+    pub fills_checksum: bool,
+}
+
+const LIVE: u8 = 1;
+const REPLIES: u8 = 2;
+const TUNNEL: u8 = 4;
+const FILL: u8 = 8;
+
+/// One connection, packed; every bit pattern is legal.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Conn<F: ConnFamily> {
+    request: Action<F>,
+    reply: Action<F>,
+    server_slot: U32,
+    server_generation: U32,
+    deadline: U32,
+    /// The neighbours in the list of the timer wheel's slot, or of free entries.
+    pub(crate) next: U32,
+    pub(crate) previous: U32,
+    protocol: u8,
+    state: u8,
+    flags: u8,
+    reserved: u8,
+    pad: F::Pad,
+}
+
+const _: () = assert!(size_of::<Conn<V4>>() == 64);
+const _: () = assert!(size_of::<Conn<V6>>() == 128);
+
+/// A family of which there are connections: it fills a [`Conn`] up to whole cache lines.
+pub trait ConnFamily: Family {
+    /// What is missing to the next cache line.
+    type Pad: Copy + Default + Debug + FromBytes + Immutable + IntoBytes + KnownLayout + Unaligned;
+}
+
+impl ConnFamily for V4 {
+    type Pad = [u8; 0];
+}
+
+impl ConnFamily for V6 {
+    type Pad = [u8; 16];
+}
+
+/// Milliseconds that one unit of a deadline stands for.
+const UNIT_MS: u64 = 64;
+
+impl<F: ConnFamily> Conn<F> {
+    /// A connection whose first packet is still to be tracked.
+    pub fn new(protocol: L4, server: ServerId, actions: [Action<F>; 2], traits: Traits) -> Self {
+        let [request, reply] = actions;
+        let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+        Self {
+            request,
+            reply,
+            server_slot: U32::new(server.slot),
+            server_generation: U32::new(server.generation),
+            deadline: U32::ZERO,
+            next: U32::ZERO,
+            previous: U32::ZERO,
+            protocol: protocol.number(),
+            state: State::None as u8,
+            flags: LIVE
+                | flag(traits.sees_replies, REPLIES)
+                | flag(traits.tunnel, TUNNEL)
+                | flag(traits.fills_checksum, FILL),
+            reserved: 0,
+            pad: F::Pad::default(),
+        }
+    }
+
+    /// Makes the entry one that stands for no connection.
+    pub(crate) fn clear(&mut self) {
+        self.flags = 0;
+    }
+
+    /// Whether the entry stands for a connection.
+    #[inline]
+    pub fn is_live(&self) -> bool {
+        self.flags & LIVE != 0
+    }
+
+    /// What is done to packets of one direction.
+    #[inline]
+    pub fn action(&self, direction: Direction) -> &Action<F> {
+        match direction {
+            Direction::Request => &self.request,
+            Direction::Reply => &self.reply,
+        }
+    }
+
+    /// What is done to packets of one direction, to be completed.
+    #[inline]
+    pub fn action_mut(&mut self, direction: Direction) -> &mut Action<F> {
+        match direction {
+            Direction::Request => &mut self.request,
+            Direction::Reply => &mut self.reply,
+        }
+    }
+
+    /// The tuple that packets of one direction arrive with.
+    #[inline]
+    pub fn arrives(&self, direction: Direction) -> Tuple<F> {
+        self.action(direction.opposite()).tuple.mirror()
+    }
+
+    /// Whether a packet with this key belongs to the connection, in this direction.
+    #[inline]
+    pub fn matches(&self, direction: Direction, key: &FlowKey<F>) -> bool {
+        self.arrives(direction) == key.tuple && self.protocol == key.protocol.number()
+    }
+
+    /// The key that packets of one direction are found by.
+    pub fn key(&self, direction: Direction) -> FlowKey<F> {
+        FlowKey {
+            tuple: self.arrives(direction),
+            protocol: self.protocol(),
+        }
+    }
+
+    /// Transport protocol.
+    #[inline]
+    pub fn protocol(&self) -> L4 {
+        L4::from_number(self.protocol).unwrap_or(L4::Tcp)
+    }
+
+    /// The real server.
+    #[inline]
+    pub fn server(&self) -> ServerId {
+        ServerId {
+            slot: self.server_slot.get(),
+            generation: self.server_generation.get(),
+        }
+    }
+
+    /// What is true of it for all its life.
+    #[inline]
+    pub fn traits(&self) -> Traits {
+        Traits {
+            sees_replies: self.flags & REPLIES != 0,
+            tunnel: self.flags & TUNNEL != 0,
+            fills_checksum: self.flags & FILL != 0,
+        }
+    }
+
+    /// Who sends the packets of one direction, for the TCP state tables.
+    #[inline]
+    pub fn sender(&self, direction: Direction) -> Sender {
+        match direction {
+            Direction::Reply => Sender::Server,
+            Direction::Request if self.flags & REPLIES != 0 => Sender::Client,
+            Direction::Request => Sender::ClientOnly,
+        }
+    }
+
+    /// Its state.
+    #[inline]
+    pub fn state(&self) -> State {
+        State::from_byte(self.state)
+    }
+
+    /// Changes the state.
+    #[inline]
+    pub fn set_state(&mut self, state: State) {
+        self.state = state as u8;
+    }
+
+    /// Sets the deadline to `timeout_s` seconds after `now`.
+    #[inline]
+    pub fn refresh(&mut self, now: Tick, timeout_s: u32) {
+        let due = now.millis() + u64::from(timeout_s) * 1000;
+        self.deadline = U32::new(due.div_ceil(UNIT_MS) as u32);
+    }
+
+    /// The moment at which it expires unless a packet comes.
+    #[inline]
+    pub fn deadline(&self) -> Tick {
+        Tick::from_millis(u64::from(self.deadline.get()) * UNIT_MS)
+    }
+
+    /// The connection as listings show it at `now`.
+    pub fn record(&self, now: Tick) -> ConnRecord {
+        let client = self.reply.tuple.destination();
+        ConnRecord {
+            protocol: self.protocol(),
+            state: self.state(),
+            expires_s: (self.deadline().since(now) / 1000) as u32,
+            client: socket_address(client),
+            vip: socket_address(self.arrives(Direction::Request).destination()),
+            server: self.server(),
+        }
+    }
+}
+
+/// A connection as `-L -c` lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnRecord {
+    /// Transport protocol.
+    pub protocol: L4,
+    /// Its state.
+    pub state: State,
+    /// Seconds until it expires unless a packet comes.
+    pub expires_s: u32,
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// The virtual address and port.
+    pub vip: SocketAddr,
+    /// The real server.
+    pub server: ServerId,
+}
+
+fn socket_address<F: Family>(endpoint: Endpoint<F>) -> SocketAddr {
+    let address: IpAddr = endpoint.addr.into();
+    SocketAddr::new(address, endpoint.port.get())
+}

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One worker's connections of one family: fixed capacity, memory given by the caller.
+//!
+//! Entries are addressed by index and never move. The index is a bucketed tag table: 8 tags of 16
+//! bits and 8 entry numbers per 64-byte bucket, two buckets per key, the second derived from the
+//! first and the tag, so that an entry can be moved without its key. A connection whose replies we
+//! see is in the index twice, once per direction. A hit touches one bucket and one entry; a batch
+//! hashes all, prefetches all buckets, then all entries, then compares.
+
+use wire::FlowKey;
+use zerocopy::native_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::conn::{Conn, ConnFamily, Direction};
+use crate::hash::Keyed;
+use crate::ids::{ConnId, Seed};
+use crate::prefetch;
+
+const WAYS: usize = 8;
+
+/// A bucket of the index; a tag of 0 marks a free way.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+struct Bucket {
+    tags: [u16; WAYS],
+    entries: [u32; WAYS],
+    reserved: [u32; 4],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+/// A key's hash: which buckets, and what tag in them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FlowHash(u64);
+
+impl FlowHash {
+    fn tag(self) -> u16 {
+        ((self.0 >> 48) as u16).max(1)
+    }
+}
+
+/// The table is full, or both buckets of the key are and cannot be relieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// Connections of one family, found by the tuple of either direction.
+#[derive(Debug)]
+pub struct ConnTable<'m, F: ConnFamily> {
+    conns: &'m mut [Conn<F>],
+    buckets: &'m mut [Bucket],
+    keyed: Keyed,
+    free: u32,
+    live: u32,
+}
+
+/// The end of the list of free entries.
+const END: u32 = u32::MAX;
+
+impl<'m, F: ConnFamily> ConnTable<'m, F> {
+    /// Bytes of memory that a table for `capacity` connections needs.
+    pub fn memory_bytes(capacity: u32) -> usize {
+        capacity as usize * size_of::<Conn<F>>() + bucket_count(capacity) * size_of::<Bucket>()
+    }
+
+    /// An empty table in `memory`; none if that is shorter than [`Self::memory_bytes`] or not
+    /// aligned to 64 bytes, or the capacity is above 2^30.
+    pub fn new(memory: &'m mut [u8], capacity: u32, seed: Seed) -> Option<Self> {
+        if capacity > 1 << 30 {
+            return None;
+        }
+        let bucket_bytes = bucket_count(capacity) * size_of::<Bucket>();
+        let (index, rest) = memory.split_at_mut_checked(bucket_bytes)?;
+        let entries = rest.get_mut(..capacity as usize * size_of::<Conn<F>>())?;
+        index.fill(0);
+        entries.fill(0);
+        let buckets = <[Bucket]>::mut_from_bytes(index).ok()?;
+        let conns = <[Conn<F>]>::mut_from_bytes(entries).ok()?;
+        let mut next = END;
+        for (number, conn) in conns.iter_mut().enumerate().rev() {
+            conn.next = U32::new(next);
+            next = number as u32;
+        }
+        Some(Self {
+            conns,
+            buckets,
+            keyed: Keyed::new(seed),
+            free: next,
+            live: 0,
+        })
+    }
+
+    /// Connections in the table.
+    pub fn live(&self) -> u32 {
+        self.live
+    }
+
+    /// Connections that fit the table.
+    pub fn capacity(&self) -> u32 {
+        self.conns.len() as u32
+    }
+
+    /// The connection of an id.
+    #[inline]
+    pub fn conn(&self, id: ConnId) -> Option<&Conn<F>> {
+        self.conns.get(id.index())
+    }
+
+    /// The connection of an id, to be changed.
+    #[inline]
+    pub fn conn_mut(&mut self, id: ConnId) -> Option<&mut Conn<F>> {
+        self.conns.get_mut(id.index())
+    }
+
+    /// All entries.
+    #[cfg(any(test, debug_assertions))]
+    pub(crate) fn entries(&self) -> &[Conn<F>] {
+        self.conns
+    }
+
+    /// All entries, for the timer wheel.
+    pub(crate) fn entries_mut(&mut self) -> &mut [Conn<F>] {
+        self.conns
+    }
+
+    /// Hashes a key and asks the cache for its bucket.
+    #[inline]
+    pub fn hash(&self, key: &FlowKey<F>) -> FlowHash {
+        let hash = FlowHash(self.keyed.bytes(key.as_bytes()));
+        if let Some(bucket) = self.buckets.get(self.first_bucket(hash)) {
+            prefetch::read(bucket);
+        }
+        hash
+    }
+
+    /// Asks the cache for the entry that the key's tag points at first.
+    #[inline]
+    pub fn prefetch(&self, hash: FlowHash) {
+        let Some(bucket) = self.buckets.get(self.first_bucket(hash)) else {
+            return;
+        };
+        let ways = matching(bucket, hash.tag());
+        let Some(entry) = bucket.entries.get(ways.trailing_zeros() as usize) else {
+            return;
+        };
+        if let Some(conn) = self.conns.get((entry >> 1) as usize) {
+            prefetch::read(conn);
+        }
+    }
+
+    /// Finds the connection of a packet and the packet's direction in it.
+    #[inline]
+    pub fn find(&self, key: &FlowKey<F>, hash: FlowHash) -> Option<(ConnId, Direction)> {
+        let first = self.first_bucket(hash);
+        self.find_in(first, key, hash)
+            .or_else(|| self.find_in(self.other_bucket(first, hash.tag()), key, hash))
+    }
+
+    fn find_in(
+        &self,
+        bucket: usize,
+        key: &FlowKey<F>,
+        hash: FlowHash,
+    ) -> Option<(ConnId, Direction)> {
+        let bucket = self.buckets.get(bucket)?;
+        let mut ways = matching(bucket, hash.tag());
+        while ways != 0 {
+            let entry = *bucket.entries.get(ways.trailing_zeros() as usize)?;
+            let (id, direction) = unpack(entry);
+            if self.conn(id)?.matches(direction, key) {
+                return Some((id, direction));
+            }
+            ways &= ways - 1;
+        }
+        None
+    }
+
+    /// Adds a connection whose keys are not in the table.
+    ///
+    /// # Errors
+    /// [`Full`]; the table is unchanged.
+    pub fn insert(&mut self, conn: Conn<F>) -> Result<ConnId, Full> {
+        let id = ConnId(self.free);
+        let entry = self.conns.get_mut(id.index()).ok_or(Full)?;
+        let next_free = entry.next.get();
+        *entry = conn;
+        let inserted = self.index(id, Direction::Request).and_then(|()| {
+            if !conn.traits().sees_replies {
+                return Ok(());
+            }
+            let reply = self.index(id, Direction::Reply);
+            reply.inspect_err(|_| self.unindex(id, Direction::Request))
+        });
+        match inserted {
+            Ok(()) => {
+                self.free = next_free;
+                self.live += 1;
+                Ok(id)
+            }
+            Err(Full) => {
+                if let Some(entry) = self.conn_mut(id) {
+                    entry.clear();
+                    entry.next = U32::new(next_free);
+                }
+                Err(Full)
+            }
+        }
+    }
+
+    /// Removes a connection.
+    pub fn remove(&mut self, id: ConnId) {
+        let Some(conn) = self.conn(id).copied().filter(Conn::is_live) else {
+            debug_assert!(false, "removed twice: {id:?}");
+            return;
+        };
+        self.unindex(id, Direction::Request);
+        if conn.traits().sees_replies {
+            self.unindex(id, Direction::Reply);
+        }
+        let free = self.free;
+        if let Some(entry) = self.conn_mut(id) {
+            entry.clear();
+            entry.next = U32::new(free);
+        }
+        self.free = id.0;
+        self.live -= 1;
+    }
+
+    fn index(&mut self, id: ConnId, direction: Direction) -> Result<(), Full> {
+        let hash = self.hash_of(id, direction).ok_or(Full)?;
+        let tag = hash.tag();
+        let first = self.first_bucket(hash);
+        let other = self.other_bucket(first, tag);
+        let emptier = if self.room(other) > self.room(first) {
+            other
+        } else {
+            first
+        };
+        if self.put(emptier, tag, pack(id, direction)) {
+            return Ok(());
+        }
+        let relieved = if self.relieve(first) { first } else { other };
+        if relieved == first || self.relieve(other) {
+            let put = self.put(relieved, tag, pack(id, direction));
+            debug_assert!(put, "a relieved bucket has room");
+            return Ok(());
+        }
+        Err(Full)
+    }
+
+    fn unindex(&mut self, id: ConnId, direction: Direction) {
+        let Some(hash) = self.hash_of(id, direction) else {
+            return;
+        };
+        let first = self.first_bucket(hash);
+        let wanted = pack(id, direction);
+        for bucket in [first, self.other_bucket(first, hash.tag())] {
+            let Some(bucket) = self.buckets.get_mut(bucket) else {
+                return;
+            };
+            let mut ways = bucket.tags.iter_mut().zip(&bucket.entries);
+            if let Some((tag, _)) = ways.find(|(tag, entry)| **tag != 0 && **entry == wanted) {
+                *tag = 0;
+                return;
+            }
+        }
+        debug_assert!(false, "not in the index: {id:?} {direction:?}");
+    }
+
+    /// Makes room in a full bucket by moving one of its entries to that entry's other bucket.
+    fn relieve(&mut self, bucket: usize) -> bool {
+        for way in 0..WAYS {
+            let Some((tag, entry)) = self.way(bucket, way) else {
+                return false;
+            };
+            let other = self.other_bucket(bucket, tag);
+            if other != bucket && self.put(other, tag, entry) {
+                if let Some(bucket) = self.buckets.get_mut(bucket)
+                    && let Some(tag) = bucket.tags.get_mut(way)
+                {
+                    *tag = 0;
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn put(&mut self, bucket: usize, tag: u16, entry: u32) -> bool {
+        let Some(bucket) = self.buckets.get_mut(bucket) else {
+            return false;
+        };
+        let mut ways = bucket.tags.iter_mut().zip(&mut bucket.entries);
+        let Some((free, place)) = ways.find(|(tag, _)| **tag == 0) else {
+            return false;
+        };
+        *free = tag;
+        *place = entry;
+        true
+    }
+
+    fn way(&self, bucket: usize, way: usize) -> Option<(u16, u32)> {
+        let bucket = self.buckets.get(bucket)?;
+        Some((*bucket.tags.get(way)?, *bucket.entries.get(way)?))
+    }
+
+    fn room(&self, bucket: usize) -> u32 {
+        self.buckets
+            .get(bucket)
+            .map_or(0, |bucket| matching(bucket, 0).count_ones())
+    }
+
+    fn hash_of(&self, id: ConnId, direction: Direction) -> Option<FlowHash> {
+        let key = self.conn(id)?.key(direction);
+        Some(FlowHash(self.keyed.bytes(key.as_bytes())))
+    }
+
+    #[inline]
+    fn first_bucket(&self, hash: FlowHash) -> usize {
+        hash.0 as usize & (self.buckets.len() - 1)
+    }
+
+    #[inline]
+    fn other_bucket(&self, bucket: usize, tag: u16) -> usize {
+        (bucket ^ (usize::from(tag)).wrapping_mul(0x5BD1_E995)) & (self.buckets.len() - 1)
+    }
+
+    /// Panics if the index and the entries disagree.
+    #[cfg(any(test, debug_assertions))]
+    pub fn check(&self) {
+        let indexed = self
+            .buckets
+            .iter()
+            .flat_map(|bucket| bucket.tags)
+            .filter(|tag| *tag != 0);
+        let (mut live, mut keys) = (0, 0);
+        for (number, conn) in self
+            .conns
+            .iter()
+            .enumerate()
+            .filter(|(_, conn)| conn.is_live())
+        {
+            let id = ConnId(number as u32);
+            live += 1;
+            for direction in [Direction::Request, Direction::Reply] {
+                if direction == Direction::Request || conn.traits().sees_replies {
+                    keys += 1;
+                    let key = conn.key(direction);
+                    assert_eq!(self.find(&key, self.hash(&key)), Some((id, direction)));
+                }
+            }
+        }
+        assert_eq!(
+            (live, keys),
+            (self.live, indexed.count()),
+            "live entries, keys in the index"
+        );
+    }
+}
+
+/// Buckets for twice the capacity in keys, at most three quarters full; a power of two.
+fn bucket_count(capacity: u32) -> usize {
+    (capacity as usize).div_ceil(3).next_power_of_two()
+}
+
+/// A bit for each way of the bucket whose tag is `tag`.
+#[inline]
+fn matching(bucket: &Bucket, tag: u16) -> u32 {
+    let ways = bucket.tags.iter().enumerate();
+    ways.fold(0, |found, (way, other)| {
+        found | u32::from(*other == tag) << way
+    })
+}
+
+fn pack(id: ConnId, direction: Direction) -> u32 {
+    id.0 << 1 | u32::from(direction == Direction::Reply)
+}
+
+#[inline]
+fn unpack(entry: u32) -> (ConnId, Direction) {
+    let direction = if entry & 1 == 0 {
+        Direction::Request
+    } else {
+        Direction::Reply
+    };
+    (ConnId(entry >> 1), direction)
+}

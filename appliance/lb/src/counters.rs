@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Counters: one writer each, any number of readers, no lock.
+//!
+//! A worker is the only writer of its [`WorkerCounters`] (a relaxed load and store, no locked
+//! instruction). [`ServerCounts`] is shared by all workers and is written at admission, change of
+//! class and expiry only. [`Figures`] sums what operators see.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::ids::{ServerId, ServiceId, WorkerId};
+use crate::limits::Limits;
+use crate::verdict::DropReason;
+
+/// A counter with a single writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`; only the one writer may call this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Replaces the value; only the one writer may call this.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value.
+    #[inline]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What `--stats` shows of a service or a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Connections scheduled.
+    pub conns: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Packets from servers that came back through the director.
+    pub out_packets: u64,
+    /// Bytes from clients: IP total length as received.
+    pub in_bytes: u64,
+    /// Bytes from servers that came back through the director: IP total length as received.
+    pub out_bytes: u64,
+}
+
+impl Traffic {
+    fn combine(self, other: Self, op: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            conns: op(self.conns, other.conns),
+            in_packets: op(self.in_packets, other.in_packets),
+            out_packets: op(self.out_packets, other.out_packets),
+            in_bytes: op(self.in_bytes, other.in_bytes),
+            out_bytes: op(self.out_bytes, other.out_bytes),
+        }
+    }
+}
+
+/// One worker's [`Traffic`] of a service or a server: one cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct TrafficCounters {
+    /// Connections scheduled.
+    pub conns: Counter,
+    /// Packets from clients.
+    pub in_packets: Counter,
+    /// Packets from servers.
+    pub out_packets: Counter,
+    /// Bytes from clients.
+    pub in_bytes: Counter,
+    /// Bytes from servers.
+    pub out_bytes: Counter,
+}
+
+impl TrafficCounters {
+    fn read(&self) -> Traffic {
+        Traffic {
+            conns: self.conns.value(),
+            in_packets: self.in_packets.value(),
+            out_packets: self.out_packets.value(),
+            in_bytes: self.in_bytes.value(),
+            out_bytes: self.out_bytes.value(),
+        }
+    }
+}
+
+/// Where frames came from and what became of them, for one worker.
+#[derive(Debug, Default)]
+pub struct FrameCounters {
+    /// Received from NICs.
+    pub received: Counter,
+    /// Handed in by other workers: frames of flows that are ours, and frames to send for them.
+    pub handed_in: Counter,
+    /// Given by the host to be sent.
+    pub from_host: Counter,
+    /// Made here, in answer to a dropped frame.
+    pub originated: Counter,
+    /// Given to a NIC.
+    pub sent: Counter,
+    /// Given to the host.
+    pub punted: Counter,
+    /// Handed to other workers.
+    pub handed_off: Counter,
+    /// Waiting for a next hop's link-layer address now.
+    pub held: Counter,
+    dropped: [Counter; DropReason::COUNT],
+}
+
+impl FrameCounters {
+    /// Counts `n` frames dropped for `reason`.
+    #[inline]
+    pub fn drop(&self, reason: DropReason, n: u64) {
+        if let Some(counter) = self.dropped.get(reason.index()) {
+            counter.add(n);
+        }
+    }
+
+    /// Frames dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason.index()).map_or(0, Counter::value)
+    }
+
+    /// Frames that entered, and frames that left or wait here; equal between two batches, and
+    /// otherwise a frame was lost or counted twice.
+    pub fn balance(&self) -> (u64, u64) {
+        let entered = [
+            &self.received,
+            &self.handed_in,
+            &self.from_host,
+            &self.originated,
+        ];
+        let left = [&self.sent, &self.punted, &self.handed_off, &self.held];
+        let sum = |counters: &[&Counter]| counters.iter().map(|c| c.value()).sum::<u64>();
+        let dropped = self.dropped.iter().map(Counter::value).sum::<u64>();
+        (sum(&entered), sum(&left) + dropped)
+    }
+}
+
+/// Everything one worker counts.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    /// Whose counters these are.
+    pub worker: WorkerId,
+    /// Frames by origin and fate.
+    pub frames: FrameCounters,
+    /// Connections in the tables now.
+    pub connections: Counter,
+    /// Connections that ended by timeout since the start.
+    pub expired: Counter,
+    services: Box<[TrafficCounters]>,
+    servers: Box<[TrafficCounters]>,
+}
+
+impl WorkerCounters {
+    /// Zeroed counters for one worker.
+    pub fn new(worker: WorkerId, limits: &Limits) -> Arc<Self> {
+        let zeroed = |n: u32| (0..n).map(|_| TrafficCounters::default()).collect();
+        Arc::new(Self {
+            worker,
+            frames: FrameCounters::default(),
+            connections: Counter::default(),
+            expired: Counter::default(),
+            services: zeroed(limits.services),
+            servers: zeroed(limits.servers),
+        })
+    }
+
+    /// The counters of the service in `slot`.
+    #[inline]
+    pub fn service(&self, slot: u32) -> Option<&TrafficCounters> {
+        self.services.get(slot as usize)
+    }
+
+    /// The counters of the server in `slot`.
+    #[inline]
+    pub fn server(&self, slot: u32) -> Option<&TrafficCounters> {
+        self.servers.get(slot as usize)
+    }
+}
+
+/// Per server, how many connections of all workers are active and inactive.
+#[derive(Debug)]
+pub struct ServerCounts(Box<[ServerCount]>);
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct ServerCount {
+    active: AtomicU32,
+    inactive: AtomicU32,
+}
+
+impl ServerCounts {
+    /// Zeroed counts for every server place.
+    pub fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self(
+            (0..limits.servers)
+                .map(|_| ServerCount::default())
+                .collect(),
+        ))
+    }
+
+    /// Connections in SYN_SENT, SYN_RECV, ESTABLISHED or SYNACK.
+    pub fn active(&self, slot: u32) -> u32 {
+        self.at(slot)
+            .map_or(0, |count| count.active.load(Ordering::Relaxed))
+    }
+
+    /// Connections in any other state.
+    pub fn inactive(&self, slot: u32) -> u32 {
+        self.at(slot)
+            .map_or(0, |count| count.inactive.load(Ordering::Relaxed))
+    }
+
+    /// All connections.
+    pub fn total(&self, slot: u32) -> u64 {
+        u64::from(self.active(slot)) + u64::from(self.inactive(slot))
+    }
+
+    /// What lc and wlc compare: an active connection weighs 257, an inactive one 1.
+    pub fn overhead(&self, slot: u32) -> u64 {
+        u64::from(self.active(slot)) * 257 + u64::from(self.inactive(slot))
+    }
+
+    /// Counts a new connection.
+    pub(crate) fn opened(&self, slot: u32, active: bool) {
+        if let Some(count) = self.at(slot) {
+            count.class(active).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the end of a connection.
+    pub(crate) fn closed(&self, slot: u32, active: bool) {
+        if let Some(count) = self.at(slot) {
+            count.class(active).fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a connection that became active or inactive.
+    pub(crate) fn changed(&self, slot: u32, active: bool) {
+        self.closed(slot, !active);
+        self.opened(slot, active);
+    }
+
+    fn at(&self, slot: u32) -> Option<&ServerCount> {
+        self.0.get(slot as usize)
+    }
+}
+
+impl ServerCount {
+    fn class(&self, active: bool) -> &AtomicU32 {
+        if active { &self.active } else { &self.inactive }
+    }
+}
+
+/// What operators see: sums over all workers since the last zero point.
+#[derive(Debug)]
+pub struct Figures {
+    workers: Vec<Arc<WorkerCounters>>,
+    counts: Arc<ServerCounts>,
+    service_zero: Vec<Traffic>,
+    server_zero: Vec<Traffic>,
+}
+
+impl Figures {
+    /// The figures of these workers.
+    pub fn new(
+        workers: Vec<Arc<WorkerCounters>>,
+        counts: Arc<ServerCounts>,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            workers,
+            counts,
+            service_zero: vec![Traffic::default(); limits.services as usize],
+            server_zero: vec![Traffic::default(); limits.servers as usize],
+        }
+    }
+
+    /// The counters of each worker.
+    pub fn workers(&self) -> &[Arc<WorkerCounters>] {
+        &self.workers
+    }
+
+    /// Active and inactive connections of each server.
+    pub fn counts(&self) -> &ServerCounts {
+        &self.counts
+    }
+
+    /// Traffic of a service since its zero point.
+    pub fn service(&self, id: ServiceId) -> Traffic {
+        let zero = self
+            .service_zero
+            .get(id.slot as usize)
+            .copied()
+            .unwrap_or_default();
+        self.service_sum(id).combine(zero, u64::wrapping_sub)
+    }
+
+    /// Traffic of a server since its zero point.
+    pub fn server(&self, id: ServerId) -> Traffic {
+        let zero = self
+            .server_zero
+            .get(id.slot as usize)
+            .copied()
+            .unwrap_or_default();
+        self.server_sum(id).combine(zero, u64::wrapping_sub)
+    }
+
+    /// Sets the zero point of a service to now.
+    pub fn zero_service(&mut self, id: ServiceId) {
+        let sum = self.service_sum(id);
+        if let Some(zero) = self.service_zero.get_mut(id.slot as usize) {
+            *zero = sum;
+        }
+    }
+
+    /// Sets the zero point of a server to now.
+    pub fn zero_server(&mut self, id: ServerId) {
+        let sum = self.server_sum(id);
+        if let Some(zero) = self.server_zero.get_mut(id.slot as usize) {
+            *zero = sum;
+        }
+    }
+
+    /// Frames that all workers dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.workers
+            .iter()
+            .map(|worker| worker.frames.dropped(reason))
+            .sum()
+    }
+
+    fn service_sum(&self, id: ServiceId) -> Traffic {
+        self.sum(|worker| worker.service(id.slot))
+    }
+
+    fn server_sum(&self, id: ServerId) -> Traffic {
+        self.sum(|worker| worker.server(id.slot))
+    }
+
+    fn sum<'a>(
+        &'a self,
+        at: impl Fn(&'a WorkerCounters) -> Option<&'a TrafficCounters>,
+    ) -> Traffic {
+        let each = self.workers.iter().filter_map(|worker| at(worker));
+        each.fold(Traffic::default(), |sum, counters| {
+            sum.combine(counters.read(), u64::wrapping_add)
+        })
+    }
+}

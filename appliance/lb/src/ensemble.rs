@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Several workers in one thread, exact and repeatable: what replay, tests and simulations run.
+//!
+//! Frames land on the workers in turn, as on a NIC whose receive-side scaling knows nothing of
+//! flows: the worst case for ownership. Hand-offs are carried out at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use wire::{V4, V6, VecFrame};
+
+use crate::batch::{Batch, Origin, Sink};
+use crate::catalog::{Catalog, Change, Refusal};
+use crate::conn::ConnRecord;
+use crate::conn_table::ConnTable;
+use crate::counters::{Figures, ServerCounts, WorkerCounters};
+use crate::ids::{NicId, Tick, WorkerId};
+use crate::limits::{BATCH, Limits};
+use crate::memory::TableMemory;
+use crate::network::{Neighbour, Network};
+use crate::pipeline::{Parts, Worker};
+use crate::snapshot::{Changed, Snapshot};
+use crate::steer::Wiring;
+use crate::verdict::Verdict;
+
+/// What left the workers since the last look.
+#[derive(Debug, Default)]
+pub struct Outlet {
+    /// Frames that leave by a NIC, in order.
+    pub sent: Vec<(NicId, VecFrame)>,
+    /// Frames for the host, in order.
+    pub punted: Vec<(NicId, VecFrame)>,
+    /// Neighbours whose link-layer addresses are needed.
+    pub wanted: Vec<Neighbour>,
+}
+
+/// Workers in one thread, with the management side that feeds them.
+#[derive(Debug)]
+pub struct Ensemble<'m> {
+    workers: Vec<Worker<'m, VecFrame>>,
+    inboxes: Vec<VecDeque<(VecFrame, NicId)>>,
+    catalog: Catalog,
+    network: Network,
+    snapshot: Arc<Snapshot>,
+    figures: Figures,
+    outlet: Outlet,
+    landing: usize,
+}
+
+impl<'m> Ensemble<'m> {
+    /// Memory for the tables of `workers` workers.
+    pub fn memory(limits: &Limits, workers: u16) -> Vec<TableMemory> {
+        let bytes = [
+            ConnTable::<V4>::memory_bytes(limits.connections),
+            ConnTable::<V6>::memory_bytes(limits.connections),
+        ];
+        (0..workers)
+            .flat_map(|_| bytes)
+            .map(TableMemory::new)
+            .collect()
+    }
+
+    /// As many workers as the wiring says, with empty tables in `memory`; none if that was not
+    /// made by [`Self::memory`] for as many.
+    pub fn new(
+        wiring: Wiring,
+        limits: &Limits,
+        network: Network,
+        memory: &'m mut [TableMemory],
+        now: Tick,
+    ) -> Option<Self> {
+        let wiring = Arc::new(wiring);
+        let catalog = Catalog::new(limits);
+        let snapshot = Arc::new(Snapshot::new(&catalog, &network, wiring.seed));
+        let counts = ServerCounts::new(limits);
+        let mut workers = Vec::new();
+        let mut memory = memory.iter_mut();
+        for id in (0..wiring.workers).map(WorkerId) {
+            let (v4, v6) = (memory.next()?.bytes_mut(), memory.next()?.bytes_mut());
+            let parts = Parts {
+                id,
+                wiring: Arc::clone(&wiring),
+                snapshot: Arc::clone(&snapshot),
+                v4: ConnTable::new(v4, limits.connections, wiring.seed)?,
+                v6: ConnTable::new(v6, limits.connections, wiring.seed)?,
+                counters: WorkerCounters::new(id, limits),
+                counts: Arc::clone(&counts),
+            };
+            workers.push(Worker::new(parts, now));
+        }
+        let counters = workers
+            .iter()
+            .map(|worker| Arc::clone(worker.counters()))
+            .collect();
+        Some(Self {
+            inboxes: workers.iter().map(|_| VecDeque::new()).collect(),
+            figures: Figures::new(counters, counts, limits),
+            workers,
+            catalog,
+            network,
+            snapshot,
+            outlet: Outlet::default(),
+            landing: 0,
+        })
+    }
+
+    /// Applies a change and publishes it to all workers.
+    ///
+    /// # Errors
+    /// As [`Catalog::apply`]; nothing was changed then.
+    pub fn apply(&mut self, change: Change) -> Result<(), Refusal> {
+        let applied = self.catalog.apply(change)?;
+        if let Some(id) = applied.service {
+            self.figures.zero_service(id);
+        }
+        if let Some(id) = applied.server {
+            self.figures.zero_server(id);
+        }
+        self.publish(Changed {
+            catalog: true,
+            ..Changed::default()
+        });
+        Ok(())
+    }
+
+    /// Changes routes or neighbours and publishes that.
+    pub fn rewire(&mut self, change: impl FnOnce(&mut Network)) {
+        change(&mut self.network);
+        self.publish(Changed {
+            routes: true,
+            neighbours: true,
+            ..Changed::default()
+        });
+    }
+
+    /// A catalog that was changed elsewhere is published to all workers.
+    pub fn adopt(&mut self, change: impl FnOnce(&mut Catalog, &mut Figures)) {
+        change(&mut self.catalog, &mut self.figures);
+        self.publish(Changed {
+            catalog: true,
+            ..Changed::default()
+        });
+    }
+
+    /// Receives frames by a NIC at one moment, and carries out all that follows.
+    pub fn receive(&mut self, frames: impl IntoIterator<Item = (NicId, VecFrame)>, now: Tick) {
+        let mut batches: Vec<Batch<VecFrame>> = Vec::new();
+        batches.resize_with(self.workers.len(), Batch::default);
+        for (nic, frame) in frames {
+            let at = self.landing % self.workers.len().max(1);
+            self.landing = at + 1;
+            let Some(batch) = batches.get_mut(at) else {
+                return;
+            };
+            if batch.is_full() {
+                self.run(at, batch, Origin::Wire, now);
+            }
+            let pushed = batch.push(frame, nic);
+            debug_assert!(pushed.is_ok());
+        }
+        for (at, batch) in batches.iter_mut().enumerate() {
+            self.run(at, batch, Origin::Wire, now);
+        }
+        self.carry_hand_offs(now);
+        self.tick(now);
+    }
+
+    /// Lets time pass: expiry, and frames that wait.
+    pub fn tick(&mut self, now: Tick) {
+        for worker in &mut self.workers {
+            let mut exits = Exits::new(&mut self.outlet, worker);
+            while worker.tick(now, &mut exits) {}
+            debug_assert!(
+                exits.handed.is_empty(),
+                "nothing is handed off without a frame"
+            );
+        }
+        self.check();
+    }
+
+    /// What left the workers since the last call.
+    pub fn take(&mut self) -> Outlet {
+        std::mem::take(&mut self.outlet)
+    }
+
+    /// Every connection of every worker.
+    pub fn connections(&self, now: Tick) -> Vec<ConnRecord> {
+        let mut records = Vec::new();
+        for worker in &self.workers {
+            let mut cursor = Some(Default::default());
+            while let Some(at) = cursor {
+                cursor = worker.list(at, 1024, now, |record| records.push(record));
+            }
+        }
+        records
+    }
+
+    /// The services.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The counters.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    fn publish(&mut self, changed: Changed) {
+        self.snapshot = Arc::new(self.snapshot.next(&self.catalog, &self.network, changed));
+        for worker in &mut self.workers {
+            drop(worker.install(Arc::clone(&self.snapshot)));
+        }
+    }
+
+    fn carry_hand_offs(&mut self, now: Tick) {
+        let mut batch = Batch::default();
+        for at in 0..self.workers.len() {
+            while let Some(inbox) = self.inboxes.get_mut(at).filter(|inbox| !inbox.is_empty()) {
+                let count = inbox.len().min(BATCH);
+                for (frame, nic) in inbox.drain(..count) {
+                    let pushed = batch.push(frame, nic);
+                    debug_assert!(pushed.is_ok());
+                }
+                self.run(at, &mut batch, Origin::Worker, now);
+            }
+        }
+        debug_assert!(
+            self.inboxes.iter().all(VecDeque::is_empty),
+            "handed off a second time"
+        );
+    }
+
+    fn run(&mut self, at: usize, batch: &mut Batch<VecFrame>, origin: Origin, now: Tick) {
+        let Some(worker) = self.workers.get_mut(at) else {
+            return;
+        };
+        let mut exits = Exits::new(&mut self.outlet, worker);
+        worker.run(batch, origin, now, &mut exits);
+        for (to, frame, nic) in exits.handed {
+            if let Some(inbox) = self.inboxes.get_mut(to.index()) {
+                inbox.push_back((frame, nic));
+            }
+        }
+    }
+
+    fn check(&self) {
+        #[cfg(debug_assertions)]
+        self.workers.iter().for_each(Worker::check);
+    }
+}
+
+/// Takes everything; nothing is ever full.
+struct Exits<'a> {
+    outlet: &'a mut Outlet,
+    handed: Vec<(WorkerId, VecFrame, NicId)>,
+    counters: Arc<WorkerCounters>,
+}
+
+impl<'a> Exits<'a> {
+    fn new(outlet: &'a mut Outlet, worker: &Worker<'_, VecFrame>) -> Self {
+        Self {
+            outlet,
+            handed: Vec::new(),
+            counters: Arc::clone(worker.counters()),
+        }
+    }
+}
+
+impl Sink<VecFrame> for Exits<'_> {
+    fn take(&mut self, frame: VecFrame, verdict: Verdict) {
+        let frames = &self.counters.frames;
+        match verdict {
+            Verdict::Transmit(nic) => {
+                frames.sent.add(1);
+                self.outlet.sent.push((nic, frame));
+            }
+            Verdict::Punt(nic) => {
+                frames.punted.add(1);
+                self.outlet.punted.push((nic, frame));
+            }
+            Verdict::HandOff(worker, nic) => {
+                frames.handed_off.add(1);
+                self.handed.push((worker, frame, nic));
+            }
+            Verdict::Drop(_) => {}
+        }
+    }
+
+    fn want(&mut self, neighbour: Neighbour) {
+        self.outlet.wanted.push(neighbour);
+    }
+}

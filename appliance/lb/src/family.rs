@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! All that a family must offer to be balanced, under one name.
+
+use wire::{V4, V6};
+
+use crate::conn::ConnFamily;
+use crate::encap::Outer;
+use crate::icmp_error::IcmpFamily;
+use crate::snapshot::SnapshotFamily;
+
+/// A family whose packets go through the whole path.
+pub trait Balanced: ConnFamily + IcmpFamily + Outer + SnapshotFamily {}
+
+impl Balanced for V4 {}
+impl Balanced for V6 {}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The connections of one family: table, timer wheel, and the counts that must stay true to them.
+
+use arrayvec::ArrayVec;
+use wire::{FlowKey, L4, TcpFlags};
+
+use crate::conn::{Conn, ConnRecord, Direction};
+use crate::conn_table::{ConnTable, FlowHash, Full};
+use crate::counters::ServerCounts;
+use crate::expiry::Wheel;
+use crate::family::Balanced;
+use crate::ids::{ConnId, Tick};
+use crate::limits::EXPIRE_PER_POLL;
+use crate::tcp_state::{self, State, Timeouts};
+
+/// A worker's connections of one family.
+#[derive(Debug)]
+pub struct Flows<'m, F: Balanced> {
+    conns: ConnTable<'m, F>,
+    wheel: Wheel,
+}
+
+/// What one call of expiry did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expiry {
+    /// Connections that ended.
+    pub(crate) ended: u64,
+    /// Whether there may be more to do at this moment.
+    pub(crate) more: bool,
+}
+
+/// Where a listing of connections goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(u32);
+
+impl<'m, F: Balanced> Flows<'m, F> {
+    /// Connections in an empty table.
+    pub fn new(conns: ConnTable<'m, F>, now: Tick) -> Self {
+        Self {
+            conns,
+            wheel: Wheel::new(now),
+        }
+    }
+
+    /// The table.
+    #[inline]
+    pub fn conns(&self) -> &ConnTable<'m, F> {
+        &self.conns
+    }
+
+    /// A connection, to complete its actions.
+    #[inline]
+    pub(crate) fn conn_mut(&mut self, id: ConnId) -> Option<&mut Conn<F>> {
+        self.conns.conn_mut(id)
+    }
+
+    /// Finds the connection of a packet. One that is over is removed when a SYN would reopen it: a
+    /// client may use its port again (`conn_reuse_mode` 1 of `ip_vs_core.c`).
+    #[inline]
+    pub(crate) fn find(
+        &mut self,
+        key: &FlowKey<F>,
+        hash: FlowHash,
+        flags: TcpFlags,
+        counts: &ServerCounts,
+    ) -> Option<(ConnId, Direction)> {
+        let (id, direction) = self.conns.find(key, hash)?;
+        if flags.syn() && direction == Direction::Request {
+            let over = self.conns.conn(id).map(Conn::state);
+            if matches!(over, Some(State::TimeWait | State::Close)) {
+                self.close(id, counts);
+                return None;
+            }
+        }
+        Some((id, direction))
+    }
+
+    /// Adds a connection; its first packet is to be tracked next.
+    pub(crate) fn open(&mut self, conn: Conn<F>, counts: &ServerCounts) -> Result<ConnId, Full> {
+        let id = self.conns.insert(conn)?;
+        self.wheel.arm(self.conns.entries_mut(), id);
+        counts.opened(conn.server().slot, conn.state().is_active());
+        Ok(id)
+    }
+
+    /// Tracks a packet: moves the state and the deadline.
+    #[inline]
+    pub(crate) fn track(
+        &mut self,
+        id: ConnId,
+        direction: Direction,
+        flags: TcpFlags,
+        now: Tick,
+        timeouts: &Timeouts,
+        counts: &ServerCounts,
+    ) {
+        let Some(conn) = self.conns.conn_mut(id) else {
+            return;
+        };
+        let before = conn.state();
+        let after = match conn.protocol() {
+            L4::Tcp => tcp_state::next(before, conn.sender(direction), flags),
+            L4::Udp => State::Udp,
+        };
+        conn.refresh(now, timeouts.of(after));
+        if after != before {
+            conn.set_state(after);
+            let slot = conn.server().slot;
+            if after.is_active() != before.is_active() {
+                counts.changed(slot, after.is_active());
+            }
+            let entries = self.conns.entries_mut();
+            self.wheel.disarm(entries, id);
+            self.wheel.arm(entries, id);
+        }
+    }
+
+    /// Ends connections whose time is up; work per call is bounded.
+    pub(crate) fn expire(&mut self, now: Tick, counts: &ServerCounts) -> Expiry {
+        let mut due = ArrayVec::<ConnId, EXPIRE_PER_POLL>::new();
+        let entries = self.conns.entries_mut();
+        let looked = self
+            .wheel
+            .turn(entries, now, EXPIRE_PER_POLL, |id| due.push(id));
+        for id in &due {
+            self.forget(*id, counts);
+        }
+        Expiry {
+            ended: due.len() as u64,
+            more: looked == EXPIRE_PER_POLL,
+        }
+    }
+
+    /// Lists up to `max` entries from `cursor` on; none when all were listed.
+    pub fn list(
+        &self,
+        cursor: Cursor,
+        max: usize,
+        now: Tick,
+        mut out: impl FnMut(ConnRecord),
+    ) -> Option<Cursor> {
+        let end = cursor
+            .0
+            .saturating_add(max as u32)
+            .min(self.conns.capacity());
+        for id in (cursor.0..end).map(ConnId) {
+            if let Some(conn) = self.conns.conn(id).filter(|conn| conn.is_live()) {
+                out(conn.record(now));
+            }
+        }
+        (end < self.conns.capacity()).then_some(Cursor(end))
+    }
+
+    fn close(&mut self, id: ConnId, counts: &ServerCounts) {
+        self.wheel.disarm(self.conns.entries_mut(), id);
+        self.forget(id, counts);
+    }
+
+    fn forget(&mut self, id: ConnId, counts: &ServerCounts) {
+        if let Some(conn) = self.conns.conn(id) {
+            counts.closed(conn.server().slot, conn.state().is_active());
+        }
+        self.conns.remove(id);
+    }
+
+    /// Panics if table and wheel disagree.
+    #[cfg(any(test, debug_assertions))]
+    pub fn check(&self) {
+        self.conns.check();
+        self.wheel.check(self.conns.entries());
+    }
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! ICMP errors that tell a sender why its packet was dropped (RFC 792, RFC 1191, RFC 4443).
+//!
+//! The dropped frame itself becomes the answer: its packet is quoted where it lies, headers are put
+//! before it, and it goes back to the link-layer address that sent it. So an answer needs no memory.
+//! Answers are rate limited per worker, as the kernel's are per machine.
+
+use wire::{
+    Eth, Family, Frame, Icmp, Icmp6, Ipv4, Ipv6, Mac, V4, V6, csum, icmp, icmp6, ipv4, ipv6,
+};
+use zerocopy::network_endian::{U16, U32};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::ids::Tick;
+
+/// What a sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Nobody serves the port.
+    PortUnreachable,
+    /// The packet is too big for the way on; the largest that fits, in bytes.
+    TooBig(u16),
+    /// The TTL or hop limit ran out.
+    TimeExceeded,
+}
+
+/// A family with its ICMP.
+pub trait IcmpFamily: Family {
+    /// Bytes of the answer's IP and ICMP headers.
+    const HEADERS_LEN: usize;
+    /// Longest answer in bytes, from the IP header on.
+    const ANSWER_MAX: usize;
+
+    /// Writes IP and ICMP headers at the start of `l3`, around the quoted packet behind them.
+    fn write_headers(l3: &mut [u8], source: Self::Addr, to: Self::Addr, error: Error) -> bool;
+}
+
+/// Turns a frame into the answer about it, sent from `source` out of a NIC with address `nic`;
+/// false if there is no headroom for it or it may not be answered, with the frame unusable.
+pub fn answer<F: IcmpFamily>(
+    frame: &mut impl Frame,
+    ip_len: usize,
+    source: F::Addr,
+    nic: Mac,
+    error: Error,
+) -> bool {
+    let eth_len = size_of::<Eth>();
+    let Ok((eth, l3)) = Eth::ref_from_prefix(frame.head()) else {
+        return false;
+    };
+    let Some((to, _)) = F::addresses(l3) else {
+        return false;
+    };
+    if eth.dst.is_multicast() {
+        return false;
+    }
+    let eth = Eth {
+        dst: eth.src,
+        src: nic,
+        ethertype: U16::new(F::ETHERTYPE),
+    };
+    let quoted = ip_len.min(F::ANSWER_MAX - F::HEADERS_LEN).min(l3.len());
+    if !frame.truncate(eth_len + quoted) || !frame.push_front(F::HEADERS_LEN) {
+        return false;
+    }
+    let head = frame.head_mut();
+    eth.write_to_prefix(head).is_ok()
+        && head
+            .get_mut(eth_len..)
+            .is_some_and(|l3| F::write_headers(l3, source, to, error))
+}
+
+impl IcmpFamily for V4 {
+    const HEADERS_LEN: usize = size_of::<Ipv4>() + size_of::<Icmp>();
+    const ANSWER_MAX: usize = 576;
+
+    fn write_headers(l3: &mut [u8], source: Self::Addr, to: Self::Addr, error: Error) -> bool {
+        let (kind, code, mtu) = match error {
+            Error::PortUnreachable => (icmp::UNREACHABLE, icmp::PORT_UNREACHABLE, 0),
+            Error::TooBig(mtu) => (icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED, mtu),
+            Error::TimeExceeded => (icmp::TIME_EXCEEDED, 0, 0),
+        };
+        let mut ip = Ipv4 {
+            version_ihl: ipv4::VERSION_IHL,
+            tos: TOS,
+            total_len: U16::new(l3.len() as u16),
+            id: U16::ZERO,
+            frag: U16::ZERO,
+            ttl: TTL,
+            protocol: ipv4::PROTOCOL_ICMP,
+            csum: U16::ZERO,
+            src: source,
+            dst: to,
+        };
+        ip.csum = ip.checksum();
+        let Ok((header, message)) = Ipv4::mut_from_prefix(l3) else {
+            return false;
+        };
+        *header = ip;
+        let error = Icmp {
+            kind,
+            code,
+            csum: U16::ZERO,
+            id: U16::ZERO,
+            sequence_or_mtu: U16::new(mtu),
+        };
+        if error.write_to_prefix(message).is_err() {
+            return false;
+        }
+        let checksum = csum::sum(message).checksum();
+        Icmp::mut_from_prefix(message)
+            .map(|(icmp, _)| icmp.csum = checksum)
+            .is_ok()
+    }
+}
+
+impl IcmpFamily for V6 {
+    const HEADERS_LEN: usize = size_of::<Ipv6>() + size_of::<Icmp6>();
+    const ANSWER_MAX: usize = 1280;
+
+    fn write_headers(l3: &mut [u8], source: Self::Addr, to: Self::Addr, error: Error) -> bool {
+        const PORT_UNREACHABLE: u8 = 4;
+        let (kind, code, mtu) = match error {
+            Error::PortUnreachable => (icmp6::UNREACHABLE, PORT_UNREACHABLE, 0),
+            Error::TooBig(mtu) => (icmp6::PACKET_TOO_BIG, 0, u32::from(mtu)),
+            Error::TimeExceeded => (icmp6::TIME_EXCEEDED, 0, 0),
+        };
+        let Some(message_len) = l3.len().checked_sub(size_of::<Ipv6>()) else {
+            return false;
+        };
+        let ip = Ipv6 {
+            version_class_label: Ipv6::word(0, 0),
+            payload_len: U16::new(message_len as u16),
+            next_header: ipv6::NEXT_ICMP6,
+            hop_limit: TTL,
+            src: source,
+            dst: to,
+        };
+        let Ok((header, message)) = Ipv6::mut_from_prefix(l3) else {
+            return false;
+        };
+        *header = ip;
+        let error = Icmp6 {
+            kind,
+            code,
+            csum: U16::ZERO,
+            mtu_or_echo: U32::new(mtu),
+        };
+        if error.write_to_prefix(message).is_err() {
+            return false;
+        }
+        let pseudo = Self::pseudo_header_sum(source, to, message_len, ipv6::NEXT_ICMP6);
+        let checksum = pseudo.plus(csum::sum(message)).checksum();
+        Icmp6::mut_from_prefix(message)
+            .map(|(icmp, _)| icmp.csum = checksum)
+            .is_ok()
+    }
+}
+
+/// Precedence of ICMP errors: internetwork control (RFC 1812 §4.3.2.5).
+const TOS: u8 = 0xc0;
+const TTL: u8 = 64;
+
+/// How many answers may be sent: a token bucket of 50, refilled at 1000 a second, the defaults of
+/// the kernel's `icmp_msgs_burst` and `icmp_msgs_per_sec`.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimit {
+    tokens: u64,
+    refilled: Tick,
+}
+
+impl RateLimit {
+    const BURST: u64 = 50;
+    const PER_MS: u64 = 1;
+
+    /// A full bucket.
+    pub fn new(now: Tick) -> Self {
+        Self {
+            tokens: Self::BURST,
+            refilled: now,
+        }
+    }
+
+    /// Takes a token if there is one.
+    pub fn allows(&mut self, now: Tick) -> bool {
+        let earned = now.since(self.refilled).saturating_mul(Self::PER_MS);
+        self.tokens = self.tokens.saturating_add(earned).min(Self::BURST);
+        self.refilled = now;
+        match self.tokens.checked_sub(1) {
+            Some(left) => {
+                self.tokens = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_come_in_a_burst_of_50_and_then_one_a_millisecond() {
+        let start = Tick::from_secs(9);
+        let mut limit = RateLimit::new(start);
+        assert_eq!((0..100).filter(|_| limit.allows(start)).count(), 50);
+        let later = Tick::from_millis(9003);
+        assert_eq!((0..100).filter(|_| limit.allows(later)).count(), 3);
+    }
+}

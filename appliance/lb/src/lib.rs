@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+//! The balancer as pure code.
+//!
+//! A frame enters a worker, becomes a [`verdict::Verdict`], and leaves:
+//!
+//! ```text
+//! batch -> parse -> whose? -> find -> admit the misses -> track -> rewrite -> encapsulate -> address
+//!            |        |        |          |                                         |
+//!         drop,     hand     punt       no server, no port,                      hold, too big
+//!         punt      off                 table full: drop
+//! ```
+//!
+//! Nothing here does I/O, reads a clock, spawns a thread, takes a lock, logs, or allocates after the
+//! start. Time, randomness and memory are arguments; so every test is exact.
+
+pub mod action;
+mod admit;
+pub mod batch;
+pub mod catalog;
+pub mod conn;
+pub mod conn_table;
+pub mod counters;
+pub mod encap;
+pub mod ensemble;
+pub mod expiry;
+pub mod family;
+pub mod flows;
+pub mod hash;
+pub mod held;
+pub mod icmp_error;
+pub mod ids;
+pub mod limits;
+pub mod local_ports;
+pub mod memory;
+pub mod network;
+pub mod pipeline;
+mod prefetch;
+pub mod rewrite;
+pub mod sched;
+pub mod service;
+pub mod snapshot;
+mod stage;
+pub mod steer;
+pub mod tcp_state;
+pub mod verdict;

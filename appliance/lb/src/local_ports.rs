@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! FULLNAT source ports.
+//!
+//! A port is unique per local address *and* server endpoint: what makes two connections different
+//! is the whole tuple of the reply, so the connection table itself says what is free. Ports are
+//! tried from a keyed starting point on (RFC 6056 §3.3.3), over all local addresses in turn, a
+//! bounded number of times. Each worker uses the ports of its class only, so that the reply's port
+//! names its owner. A port rests as long as the connection's TIME_WAIT entry lives
+//! (RFC 9293 §3.4.3).
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use wire::{Endpoint, Family, FlowKey, L4, Port, Tuple};
+use zerocopy::IntoBytes;
+
+use crate::conn::ConnFamily;
+use crate::conn_table::ConnTable;
+use crate::hash::Keyed;
+use crate::ids::WorkerId;
+use crate::limits::PORT_PROBES;
+use crate::verdict::DropReason;
+
+/// The ports of one worker: those of the range that leave the worker's number as remainder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortClass {
+    first: u16,
+    count: u16,
+    workers: u16,
+}
+
+impl PortClass {
+    /// The class of one of `workers` workers.
+    pub fn new(range: &RangeInclusive<u16>, worker: WorkerId, workers: u16) -> Self {
+        let workers = workers.max(1);
+        let start = u32::from(*range.start());
+        let skip = (u32::from(worker.0) + u32::from(workers) - start % u32::from(workers))
+            % u32::from(workers);
+        let first = start + skip;
+        let end = u32::from(*range.end());
+        let count = if first > end {
+            0
+        } else {
+            (end - first) / u32::from(workers) + 1
+        };
+        Self {
+            first: first.min(u32::from(u16::MAX)) as u16,
+            count: count as u16,
+            workers,
+        }
+    }
+
+    /// The worker that a port belongs to.
+    #[inline]
+    pub fn owner(port: Port, workers: u16) -> WorkerId {
+        WorkerId(port.get() % workers.max(1))
+    }
+
+    fn port(self, index: u64) -> Option<Port> {
+        let index = index.checked_rem(self.count.into())? as u16;
+        Some(Port::new(self.first + index * self.workers))
+    }
+}
+
+/// What a local endpoint is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<F: Family> {
+    /// Transport protocol.
+    pub protocol: L4,
+    /// The client, whose hash decides where the search starts.
+    pub client: Endpoint<F>,
+    /// The server's endpoint, towards which the local one must be unique.
+    pub server: Endpoint<F>,
+}
+
+/// Finds a local endpoint that no connection to the server uses.
+///
+/// # Errors
+/// [`DropReason::NoLocalAddress`] if there is no address of the family, and
+/// [`DropReason::NoLocalPort`] if no port was free among those tried.
+pub fn find<F: ConnFamily>(
+    conns: &ConnTable<'_, F>,
+    locals: &[IpAddr],
+    ports: PortClass,
+    keyed: &Keyed,
+    wanted: &Wanted<F>,
+) -> Result<Endpoint<F>, DropReason> {
+    let addresses = locals.iter().copied().filter_map(F::from_ip);
+    let count = addresses.clone().count() as u64;
+    if count == 0 {
+        return Err(DropReason::NoLocalAddress);
+    }
+    let Wanted {
+        protocol,
+        client,
+        server,
+    } = *wanted;
+    let start = keyed.bytes(Tuple::new(client, server).as_bytes());
+    let tries = (PORT_PROBES as u64).min(count * u64::from(ports.count));
+    for attempt in 0..tries {
+        let which = (start.wrapping_add(attempt)) % count;
+        let Some(addr) = addresses.clone().nth(which as usize) else {
+            break;
+        };
+        let Some(port) = ports.port((start >> 32) + attempt / count) else {
+            break;
+        };
+        let local = Endpoint { addr, port };
+        let reply = FlowKey {
+            tuple: Tuple::new(server, local),
+            protocol,
+        };
+        if conns.find(&reply, conns.hash(&reply)).is_none() {
+            return Ok(local);
+        }
+    }
+    Err(DropReason::NoLocalPort)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_share_out_every_port_of_the_range_and_name_their_owner() {
+        for (range, workers) in [
+            (1025..=32767, 4),
+            (5000..=5003, 3),
+            (65_530..=65_535, 5),
+            (7..=7, 1),
+        ] {
+            let mut seen = Vec::new();
+            for worker in (0..workers).map(WorkerId) {
+                let class = PortClass::new(&range, worker, workers);
+                for index in 0..class.count {
+                    let port = class.port(index.into()).unwrap();
+                    assert_eq!(PortClass::owner(port, workers), worker);
+                    seen.push(port.get());
+                }
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, range.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_class_of_a_range_that_is_too_small_is_empty() {
+        let class = PortClass::new(&(10..=10), WorkerId(3), 4);
+        assert_eq!((class.count, class.port(0)), (0, None));
+    }
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A worker: the phases that a batch goes through, in order.
+//!
+//! One `for` per phase and family, with the prefetch for a phase in the one before. Functions say
+//! what becomes of a frame; [`Worker::settle`] is the one place that counts it.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use wire::{Eth, Family, FamilyId, Fragment, Frame, Outcome, V4, V6, parse};
+use zerocopy::FromBytes;
+use zerocopy::network_endian::U16;
+
+use crate::batch::{Batch, Origin, Sink};
+use crate::conn::ConnRecord;
+use crate::conn_table::ConnTable;
+use crate::counters::{ServerCounts, WorkerCounters};
+use crate::flows::{Cursor, Flows};
+use crate::hash::Keyed;
+use crate::held::{Held, Waiting};
+use crate::icmp_error::RateLimit;
+use crate::ids::{NicId, Tick, WorkerId};
+use crate::limits::BATCH;
+use crate::local_ports::PortClass;
+use crate::network::{NetworkView, NextHop};
+use crate::snapshot::Snapshot;
+use crate::stage::{Fate, Item, Stage};
+use crate::steer::{Steering, Wiring};
+use crate::verdict::{DropReason, Verdict};
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Parts<'m> {
+    /// Which worker.
+    pub id: WorkerId,
+    /// How workers and NICs are wired.
+    pub wiring: Arc<Wiring>,
+    /// The configuration of the moment.
+    pub snapshot: Arc<Snapshot>,
+    /// Connections over IPv4.
+    pub v4: ConnTable<'m, V4>,
+    /// Connections over IPv6.
+    pub v6: ConnTable<'m, V6>,
+    /// The worker's counters, which it alone writes.
+    pub counters: Arc<WorkerCounters>,
+    /// What all workers count per server.
+    pub counts: Arc<ServerCounts>,
+}
+
+/// One worker of the balancer, over frames of type `B`.
+#[derive(Debug)]
+pub struct Worker<'m, B> {
+    wiring: Arc<Wiring>,
+    steering: Steering,
+    ports: PortClass,
+    keyed: Keyed,
+    snapshot: Arc<Snapshot>,
+    v4: Flows<'m, V4>,
+    v6: Flows<'m, V6>,
+    counters: Arc<WorkerCounters>,
+    counts: Arc<ServerCounts>,
+    held: Held<B>,
+    held_looked_at: Tick,
+    icmp: RateLimit,
+    ip_id: u16,
+}
+
+/// Where a listing of a worker's connections goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListCursor(FamilyId, Cursor);
+
+impl Default for ListCursor {
+    fn default() -> Self {
+        Self(FamilyId::V4, Cursor::default())
+    }
+}
+
+impl<'m, B: Frame> Worker<'m, B> {
+    /// A worker without connections.
+    pub fn new(parts: Parts<'m>, now: Tick) -> Self {
+        let Parts {
+            id,
+            wiring,
+            snapshot,
+            v4,
+            v6,
+            counters,
+            counts,
+        } = parts;
+        Self {
+            steering: Steering::new(&wiring, id),
+            ports: PortClass::new(&wiring.local_ports, id, wiring.workers),
+            keyed: Keyed::new(wiring.seed),
+            wiring,
+            snapshot,
+            v4: Flows::new(v4, now),
+            v6: Flows::new(v6, now),
+            counters,
+            counts,
+            held: Held::default(),
+            held_looked_at: now,
+            icmp: RateLimit::new(now),
+            ip_id: 0,
+        }
+    }
+
+    /// Takes a new snapshot and gives the old one back, to be freed elsewhere.
+    pub fn install(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        self.held_looked_at = Tick::default();
+        std::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    /// Takes a batch through all phases and empties it into `sink`.
+    pub fn run(
+        &mut self,
+        batch: &mut Batch<B>,
+        origin: Origin,
+        now: Tick,
+        sink: &mut impl Sink<B>,
+    ) {
+        let arrived = batch.len() as u64;
+        match origin {
+            Origin::Wire => self.counters.frames.received.add(arrived),
+            Origin::Worker => self.counters.frames.handed_in.add(arrived),
+        }
+        let mut sorted = Sorted::default();
+        for (index, (frame, nic)) in batch.frames.iter().zip(&batch.nics).enumerate() {
+            self.sort(&mut sorted, index as u8, frame, *nic, origin);
+        }
+        let mut stage = Stage {
+            snapshot: &self.snapshot,
+            wiring: &self.wiring,
+            steering: &self.steering,
+            ports: self.ports,
+            keyed: &self.keyed,
+            counters: &self.counters,
+            counts: &self.counts,
+            icmp: &mut self.icmp,
+            ip_id: &mut self.ip_id,
+            origin,
+            now,
+        };
+        stage.serve(&mut self.v4, &mut sorted.v4, &mut batch.frames);
+        stage.serve(&mut self.v6, &mut sorted.v6, &mut batch.frames);
+        let fates = sorted.fates();
+        for (frame, fate) in batch.frames.drain(..).zip(fates) {
+            self.settle(frame, fate, now, sink);
+        }
+        batch.nics.clear();
+        self.note_levels();
+    }
+
+    /// What is to be done without frames: expiry, and frames whose next hop became known. Work per
+    /// call is bounded; says whether there may be more at this moment.
+    pub fn tick(&mut self, now: Tick, sink: &mut impl Sink<B>) -> bool {
+        let v4 = self.v4.expire(now, &self.counts);
+        let v6 = self.v6.expire(now, &self.counts);
+        self.counters.expired.add(v4.ended + v6.ended);
+        if !self.held.is_empty() && self.held_looked_at != now {
+            self.held_looked_at = now;
+            self.release_held(now, sink);
+        }
+        self.note_levels();
+        v4.more || v6.more
+    }
+
+    /// Lists connections from `cursor` on, looking at `max` entries at most; none when all were
+    /// listed.
+    pub fn list(
+        &self,
+        cursor: ListCursor,
+        max: usize,
+        now: Tick,
+        out: impl FnMut(ConnRecord),
+    ) -> Option<ListCursor> {
+        let ListCursor(family, cursor) = cursor;
+        match family {
+            FamilyId::V4 => {
+                let next = self.v4.list(cursor, max, now, out);
+                let next = next.map(|cursor| ListCursor(FamilyId::V4, cursor));
+                Some(next.unwrap_or(ListCursor(FamilyId::V6, Cursor::default())))
+            }
+            FamilyId::V6 => {
+                let next = self.v6.list(cursor, max, now, out);
+                next.map(|cursor| ListCursor(FamilyId::V6, cursor))
+            }
+        }
+    }
+
+    /// The worker's counters.
+    pub fn counters(&self) -> &Arc<WorkerCounters> {
+        &self.counters
+    }
+
+    /// Connections of both families.
+    pub fn live(&self) -> u32 {
+        self.v4.conns().live() + self.v6.conns().live()
+    }
+
+    /// Panics if an invariant does not hold: the conservation of frames, tables and wheels.
+    #[cfg(any(test, debug_assertions))]
+    pub fn check(&self) {
+        let (entered, left) = self.counters.frames.balance();
+        assert_eq!(entered, left, "a frame was lost or counted twice");
+        self.v4.check();
+        self.v6.check();
+    }
+
+    fn sort(&self, sorted: &mut Sorted, index: u8, frame: &B, nic: NicId, origin: Origin) {
+        let fate = match self.classify(frame, nic, origin) {
+            Class::V4(parsed) => {
+                sorted.v4.push(Item::new(index, nic, parsed));
+                None
+            }
+            Class::V6(parsed) => {
+                sorted.v6.push(Item::new(index, nic, parsed));
+                None
+            }
+            Class::Host => Some(Stage::punt(&self.wiring, nic)),
+            Class::Drop(reason) => Some(Fate::Settled(Verdict::Drop(reason))),
+        };
+        sorted.direct.push(fate);
+    }
+
+    fn classify(&self, frame: &B, nic: NicId, origin: Origin) -> Class {
+        let head = frame.head();
+        let Ok((eth, _)) = Eth::ref_from_prefix(head) else {
+            return Class::Drop(DropReason::Truncated);
+        };
+        if origin == Origin::Wire {
+            if eth.dst.is_multicast() {
+                return Class::Host;
+            }
+            if self.wiring.nic(nic).is_none_or(|nic| nic.mac != eth.dst) {
+                return Class::Drop(DropReason::OtherHost);
+            }
+        }
+        match parse(head, frame.len()) {
+            Outcome::V4(parsed) => Class::V4(parsed),
+            Outcome::V6(parsed) => Class::V6(parsed),
+            Outcome::Fragment(fragment) if self.is_balanced(&fragment) => {
+                Class::Drop(DropReason::Fragment)
+            }
+            Outcome::Fragment(_) | Outcome::NotOurs => Class::Host,
+            Outcome::Bad(malformed) => Class::Drop(malformed.into()),
+        }
+    }
+
+    fn is_balanced(&self, fragment: &Fragment) -> bool {
+        let services = &self.snapshot.services;
+        match fragment {
+            Fragment::V4(piece) => services.family::<V4>().is_ours(piece.dst),
+            Fragment::V6(piece) => services.family::<V6>().is_ours(piece.dst),
+        }
+    }
+
+    fn settle(&mut self, frame: B, fate: Fate, now: Tick, sink: &mut impl Sink<B>) {
+        let frames = &self.counters.frames;
+        match fate {
+            Fate::Settled(verdict) => {
+                if let Verdict::Drop(reason) = verdict {
+                    frames.drop(reason, 1);
+                }
+                sink.take(frame, verdict);
+            }
+            Fate::Answered(nic, reason) => {
+                frames.drop(reason, 1);
+                frames.originated.add(1);
+                sink.take(frame, Verdict::Transmit(nic));
+            }
+            Fate::Held { to, neighbour } => {
+                sink.want(neighbour);
+                if let Err(frame) = self.held.keep(frame, to, now) {
+                    frames.drop(DropReason::HoldFull, 1);
+                    sink.take(frame, Verdict::Drop(DropReason::HoldFull));
+                }
+            }
+        }
+    }
+
+    fn release_held(&mut self, now: Tick, sink: &mut impl Sink<B>) {
+        let Self {
+            snapshot,
+            held,
+            counters,
+            ..
+        } = self;
+        let hop = |waiting: &Waiting<B>| towards(&snapshot.network, waiting.to);
+        held.release(
+            now,
+            |waiting| hop(waiting).is_some(),
+            |mut waiting, _| {
+                let outcome = match hop(&waiting) {
+                    None => Err(DropReason::NoNeighbour),
+                    Some(hop) if waiting.frame.len() > usize::from(hop.mtu) + size_of::<Eth>() => {
+                        Err(DropReason::TooBig)
+                    }
+                    Some(hop) => address(&mut waiting.frame, hop).map(|()| hop.nic),
+                };
+                let verdict = match outcome {
+                    Ok(nic) => Verdict::Transmit(nic),
+                    Err(reason) => {
+                        counters.frames.drop(reason, 1);
+                        Verdict::Drop(reason)
+                    }
+                };
+                sink.take(waiting.frame, verdict);
+            },
+        );
+    }
+
+    fn note_levels(&self) {
+        self.counters.frames.held.set(self.held.len() as u64);
+        self.counters.connections.set(self.live().into());
+    }
+}
+
+/// What a frame is, before any connection is looked at.
+enum Class {
+    V4(wire::Parsed<V4>),
+    V6(wire::Parsed<V6>),
+    Host,
+    Drop(DropReason),
+}
+
+/// A batch by family; `direct` has the fates that are clear already.
+#[derive(Default)]
+struct Sorted {
+    v4: ArrayVec<Item<V4>, BATCH>,
+    v6: ArrayVec<Item<V6>, BATCH>,
+    direct: ArrayVec<Option<Fate>, BATCH>,
+}
+
+impl Sorted {
+    fn fates(mut self) -> impl Iterator<Item = Fate> {
+        fn merge<F: Family>(items: &[Item<F>], fates: &mut [Option<Fate>]) {
+            for item in items {
+                if let Some(fate) = fates.get_mut(usize::from(item.index)) {
+                    *fate = item.fate;
+                }
+            }
+        }
+        merge(&self.v4, &mut self.direct);
+        merge(&self.v6, &mut self.direct);
+        let bug = Fate::Settled(Verdict::Drop(DropReason::Bug));
+        self.direct.into_iter().map(move |fate| {
+            debug_assert!(
+                fate.is_some(),
+                "a frame went through all phases without a fate"
+            );
+            fate.unwrap_or(bug)
+        })
+    }
+}
+
+fn towards(network: &NetworkView, to: std::net::IpAddr) -> Option<&NextHop> {
+    let id = match to {
+        std::net::IpAddr::V4(to) => network.resolve::<V4>(to.into()),
+        std::net::IpAddr::V6(to) => network.resolve::<V6>(to.into()),
+    };
+    network.next_hop(id.ok()?)
+}
+
+/// Writes the Ethernet addresses towards a next hop; the EtherType is there already.
+pub(crate) fn address(frame: &mut impl Frame, hop: &NextHop) -> Result<(), DropReason> {
+    let Ok((eth, _)) = Eth::mut_from_prefix(frame.head_mut()) else {
+        return Err(DropReason::Bug);
+    };
+    (eth.dst, eth.src) = (hop.to, hop.from);
+    Ok(())
+}
+
+/// Writes the EtherType of a family, which an outer header may have moved the front to.
+pub(crate) fn set_ethertype<F: Family>(frame: &mut impl Frame) -> Result<(), DropReason> {
+    let Ok((eth, _)) = Eth::mut_from_prefix(frame.head_mut()) else {
+        return Err(DropReason::Bug);
+    };
+    eth.ethertype = U16::new(F::ETHERTYPE);
+    Ok(())
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Applies one direction of a connection to a packet; checksums by RFC 1624, eqn. 3.
+
+use wire::{Family, L4, Parsed, Tcp, Udp};
+use zerocopy::FromBytes;
+use zerocopy::network_endian::U16;
+
+use crate::action::Action;
+
+/// Writes the action's addresses and ports and mends the checksums; false if the headers that
+/// `parsed` vouches for are not there.
+///
+/// A UDP checksum of zero ("none", RFC 768) stays zero, or is computed over the whole packet if
+/// `fill` asks for it and the packet lies in `head`.
+#[inline]
+pub fn rewrite<F: Family>(
+    head: &mut [u8],
+    parsed: &Parsed<F>,
+    action: &Action<F>,
+    fill: bool,
+) -> bool {
+    let Some((l3, l4)) = split(head, parsed) else {
+        return false;
+    };
+    let tuple = &action.tuple;
+    if !F::write_addresses(l3, tuple.src, tuple.dst)
+        || !F::adjust_header_checksum(l3, action.header_delta)
+    {
+        return false;
+    }
+    match parsed.key().protocol {
+        L4::Tcp => {
+            let Ok((tcp, _)) = Tcp::mut_from_prefix(l4) else {
+                return false;
+            };
+            (tcp.src, tcp.dst) = (tuple.sport, tuple.dport);
+            tcp.csum = action.l4_delta.apply(tcp.csum);
+        }
+        L4::Udp => {
+            let Ok((udp, _)) = Udp::mut_from_prefix(l4) else {
+                return false;
+            };
+            (udp.src, udp.dst) = (tuple.sport, tuple.dport);
+            if udp.csum == U16::ZERO && fill {
+                fill_checksum(l4, parsed, action);
+            } else {
+                udp.csum = action.l4_delta.apply_udp(udp.csum);
+            }
+        }
+    }
+    true
+}
+
+fn fill_checksum<F: Family>(l4: &mut [u8], parsed: &Parsed<F>, action: &Action<F>) {
+    let len = parsed.ip_len() + parsed.l3() - parsed.l4();
+    let Some(datagram) = l4.get(..len) else {
+        return;
+    };
+    let tuple = &action.tuple;
+    let sum = F::l4_checksum(tuple.src, tuple.dst, L4::Udp, datagram);
+    if let Ok((udp, _)) = Udp::mut_from_prefix(l4) {
+        udp.csum = sum;
+    }
+}
+
+fn split<'a, F: Family>(
+    head: &'a mut [u8],
+    parsed: &Parsed<F>,
+) -> Option<(&'a mut [u8], &'a mut [u8])> {
+    let header_bytes = parsed.l4().checked_sub(parsed.l3())?;
+    head.get_mut(parsed.l3()..)?
+        .split_at_mut_checked(header_bytes)
+}

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The immutable view of the services and the network that workers read.
+//!
+//! Built on the management core, swapped in between two batches, freed on the management core. A
+//! new snapshot shares with the one before what did not change.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use wire::{Endpoint, Family, L4, V4, V6};
+
+use crate::catalog::{Catalog, Entry};
+use crate::hash::Keyed;
+use crate::ids::{Seed, ServerId, ServiceId};
+use crate::network::{Network, NetworkFamily, NetworkView};
+use crate::sched::{Passes, SchedState, Scheduler};
+use crate::service::{ForwardMode, Service};
+use crate::tcp_state::Timeouts;
+
+/// Everything a worker needs to know about the configuration of the moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Services by what packets carry.
+    pub services: Arc<Services>,
+    /// Servers by slot; shorter than the highest slot if that was never used.
+    pub servers: Arc<[ServerView]>,
+    /// Routes and next hops.
+    pub network: Arc<NetworkView>,
+    /// Seconds that connections live in each state.
+    pub timeouts: Timeouts,
+}
+
+/// What changed since the last snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Services, servers, local addresses or timeouts.
+    pub catalog: bool,
+    /// Routes, and with them the sources of tunnels.
+    pub routes: bool,
+    /// Neighbours.
+    pub neighbours: bool,
+}
+
+impl Changed {
+    /// Everything.
+    pub const ALL: Self = Self {
+        catalog: true,
+        routes: true,
+        neighbours: true,
+    };
+
+    /// Whether anything changed.
+    pub fn any(self) -> bool {
+        self.catalog || self.routes || self.neighbours
+    }
+}
+
+impl Snapshot {
+    /// The first snapshot; `seed` keys the maps that packets are looked up in.
+    pub fn new(catalog: &Catalog, network: &Network, seed: Seed) -> Self {
+        let view = network.view();
+        Self {
+            services: Arc::new(Services::new(catalog, seed, &HashMap::new())),
+            servers: servers(catalog, &view),
+            network: Arc::new(view),
+            timeouts: *catalog.timeouts(),
+        }
+    }
+
+    /// The snapshot that follows this one.
+    pub fn next(&self, catalog: &Catalog, network: &Network, changed: Changed) -> Self {
+        let mut next = self.clone();
+        if changed.routes || changed.neighbours {
+            next.network = Arc::new(network.view());
+        }
+        if changed.catalog {
+            let services = Services::new(catalog, self.services.seed, &self.services.views);
+            next.services = Arc::new(services);
+            next.timeouts = *catalog.timeouts();
+        }
+        if changed.catalog || changed.routes {
+            next.servers = servers(catalog, &next.network);
+        }
+        next
+    }
+
+    /// The server of an id, unless another one lives in its slot by now.
+    #[inline]
+    pub fn server(&self, id: ServerId) -> Option<&ServerView> {
+        self.servers
+            .get(id.slot as usize)
+            .filter(|view| view.generation == id.generation)
+    }
+}
+
+/// A server as workers see it.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerView {
+    /// Which of the servers that lived in the slot.
+    pub generation: u32,
+    /// Place in its service's list, the head being 0.
+    pub position: u32,
+    /// Slot of its service; none for a removed server, whose connections' packets are dropped.
+    pub service: Option<u32>,
+    /// How packets of new connections reach it.
+    pub mode: ForwardMode,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; the service's own for DR and TUN.
+    pub port: u16,
+    /// Source of outer headers towards it.
+    pub tunnel_source: Option<IpAddr>,
+}
+
+/// A server that a scheduler may choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// The server.
+    pub id: ServerId,
+    /// Its weight; 0 takes no new connections.
+    pub weight: u32,
+}
+
+/// A service as workers see it.
+#[derive(Debug)]
+pub struct ServiceView {
+    /// Its place in the tables.
+    pub id: ServiceId,
+    /// How a server is chosen.
+    pub scheduler: Scheduler,
+    /// Its servers, the last added first.
+    pub candidates: Box<[Candidate]>,
+    /// What the weights say about the passes of wrr.
+    pub passes: Passes,
+    /// Source addresses for FULLNAT.
+    pub locals: Box<[IpAddr]>,
+    /// What the workers share of the scheduler.
+    pub state: Arc<SchedState>,
+    revision: u64,
+}
+
+impl ServiceView {
+    fn new(entry: &Entry) -> Self {
+        let Service {
+            id,
+            options,
+            servers,
+            locals,
+            ..
+        } = &entry.service;
+        let candidate = |server: &crate::service::Server| Candidate {
+            id: server.id,
+            weight: server.options.weight,
+        };
+        Self {
+            id: *id,
+            scheduler: options.scheduler,
+            candidates: servers.iter().map(candidate).collect(),
+            passes: Passes::over(servers.iter().map(|server| server.options.weight)),
+            locals: locals.as_slice().into(),
+            state: Arc::clone(&entry.state),
+            revision: entry.revision,
+        }
+    }
+}
+
+/// The services by what packets carry.
+#[derive(Debug)]
+pub struct Services {
+    seed: Seed,
+    views: HashMap<ServiceId, Arc<ServiceView>>,
+    v4: FamilyServices<V4>,
+    v6: FamilyServices<V6>,
+}
+
+impl Services {
+    fn new(catalog: &Catalog, seed: Seed, before: &HashMap<ServiceId, Arc<ServiceView>>) -> Self {
+        let mut services = Self {
+            seed,
+            views: HashMap::with_capacity(before.len()),
+            v4: FamilyServices::new(seed),
+            v6: FamilyServices::new(seed),
+        };
+        for entry in catalog.entries() {
+            let same = before.get(&entry.service.id);
+            let view = match same.filter(|view| view.revision == entry.revision) {
+                Some(view) => Arc::clone(view),
+                None => Arc::new(ServiceView::new(entry)),
+            };
+            services.v4.add(entry, &view);
+            services.v6.add(entry, &view);
+            services.views.insert(entry.service.id, view);
+        }
+        services
+    }
+
+    /// The services of one family.
+    #[inline]
+    pub fn family<F: SnapshotFamily>(&self) -> &FamilyServices<F> {
+        F::services(self)
+    }
+}
+
+/// One family's services.
+#[derive(Debug)]
+pub struct FamilyServices<F: Family> {
+    by_endpoint: HashMap<(L4, Endpoint<F>), Arc<ServiceView>, Keyed>,
+    vips: HashSet<F::Addr, Keyed>,
+    locals: HashSet<F::Addr, Keyed>,
+}
+
+impl<F: Family> FamilyServices<F> {
+    fn new(seed: Seed) -> Self {
+        let keyed = Keyed::new(seed);
+        Self {
+            by_endpoint: HashMap::with_hasher(keyed),
+            vips: HashSet::with_hasher(keyed),
+            locals: HashSet::with_hasher(keyed),
+        }
+    }
+
+    fn add(&mut self, entry: &Entry, view: &Arc<ServiceView>) {
+        let key = entry.service.key;
+        if let Some(addr) = F::from_ip(key.address) {
+            let endpoint = Endpoint {
+                addr,
+                port: key.port.into(),
+            };
+            self.by_endpoint
+                .insert((key.protocol, endpoint), Arc::clone(view));
+            self.vips.insert(addr);
+        }
+        self.locals
+            .extend(entry.service.locals.iter().copied().filter_map(F::from_ip));
+    }
+
+    /// The service that a packet to this endpoint is for.
+    #[inline]
+    pub fn find(&self, protocol: L4, to: Endpoint<F>) -> Option<&ServiceView> {
+        self.by_endpoint.get(&(protocol, to)).map(Arc::as_ref)
+    }
+
+    /// Whether an address is a service's virtual address.
+    #[inline]
+    pub fn is_vip(&self, address: F::Addr) -> bool {
+        self.vips.contains(&address)
+    }
+
+    /// Whether an address is a service's, virtual or local.
+    pub fn is_ours(&self, address: F::Addr) -> bool {
+        self.is_vip(address) || self.is_local(address)
+    }
+
+    /// Whether an address is a FULLNAT local address.
+    #[inline]
+    pub fn is_local(&self, address: F::Addr) -> bool {
+        self.locals.contains(&address)
+    }
+}
+
+/// A family whose part can be picked out of a [`Snapshot`].
+pub trait SnapshotFamily: NetworkFamily {
+    /// The family's services.
+    fn services(services: &Services) -> &FamilyServices<Self>;
+}
+
+impl SnapshotFamily for V4 {
+    #[inline]
+    fn services(services: &Services) -> &FamilyServices<Self> {
+        &services.v4
+    }
+}
+
+impl SnapshotFamily for V6 {
+    #[inline]
+    fn services(services: &Services) -> &FamilyServices<Self> {
+        &services.v6
+    }
+}
+
+fn servers(catalog: &Catalog, network: &NetworkView) -> Arc<[ServerView]> {
+    let mut views = Vec::new();
+    let mut put = |id: ServerId, view: ServerView| {
+        let index = id.slot as usize;
+        if views.len() <= index {
+            views.resize(
+                index + 1,
+                ServerView {
+                    generation: 0,
+                    service: None,
+                    ..view
+                },
+            );
+        }
+        if let Some(slot) = views.get_mut(index) {
+            *slot = view;
+        }
+    };
+    for entry in catalog.entries() {
+        for (position, server) in entry.service.servers.iter().enumerate() {
+            put(
+                server.id,
+                ServerView {
+                    generation: server.id.generation,
+                    position: position as u32,
+                    service: Some(entry.service.id.slot),
+                    mode: server.options.mode,
+                    address: server.key.address,
+                    port: server.key.port,
+                    tunnel_source: tunnel_source(network, server.key.address),
+                },
+            );
+        }
+    }
+    for (id, key) in catalog.removed() {
+        put(
+            id,
+            ServerView {
+                generation: id.generation,
+                position: 0,
+                service: None,
+                mode: ForwardMode::Direct,
+                address: key.address,
+                port: key.port,
+                tunnel_source: None,
+            },
+        );
+    }
+    views.into()
+}
+
+fn tunnel_source(network: &NetworkView, to: IpAddr) -> Option<IpAddr> {
+    match to {
+        IpAddr::V4(to) => network.source::<V4>(to.into()).map(IpAddr::from),
+        IpAddr::V6(to) => network.source::<V6>(to.into()).map(IpAddr::from),
+    }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which worker owns a flow: a pure function of the packet and of what was fixed at the start.
+//!
+//! A packet to a FULLNAT local address belongs to the class of its port. Any other belongs to the
+//! hash of the client's endpoint; the client is the source of a packet to a VIP, and the
+//! destination otherwise, so that a NAT reply, which does not carry the VIP, finds home too.
+
+use std::ops::RangeInclusive;
+
+use wire::{Endpoint, FlowKey, Mac};
+use zerocopy::IntoBytes;
+
+use crate::hash::Keyed;
+use crate::ids::{NicId, Seed, WorkerId};
+use crate::local_ports::PortClass;
+use crate::snapshot::{FamilyServices, SnapshotFamily};
+
+/// Who owns requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The worker of the client's hash.
+    Hash,
+    /// The worker that receives them; there is no NAT then.
+    Landing,
+}
+
+/// What of a NIC workers must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NicWiring {
+    /// Its link-layer address: frames to another one are not for us.
+    pub mac: Mac,
+    /// Whether there is a host interface to punt to.
+    pub has_host: bool,
+}
+
+/// How workers and NICs are wired; fixed at the start, the same for all workers.
+#[derive(Clone, Debug)]
+pub struct Wiring {
+    /// How many workers there are.
+    pub workers: u16,
+    /// Who owns requests.
+    pub owner: Owner,
+    /// The NICs.
+    pub nics: Vec<NicWiring>,
+    /// FULLNAT source ports.
+    pub local_ports: RangeInclusive<u16>,
+    /// What all keyed hashes start from.
+    pub seed: Seed,
+}
+
+impl Wiring {
+    /// A NIC's wiring.
+    pub fn nic(&self, nic: NicId) -> Option<&NicWiring> {
+        self.nics.get(nic.index())
+    }
+}
+
+/// The owner function of one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Steering {
+    here: WorkerId,
+    workers: u16,
+    landing: bool,
+    keyed: Keyed,
+}
+
+impl Steering {
+    /// The owner function as seen from the worker `here`.
+    pub fn new(wiring: &Wiring, here: WorkerId) -> Self {
+        Self {
+            here,
+            workers: wiring.workers,
+            landing: wiring.owner == Owner::Landing,
+            keyed: Keyed::new(wiring.seed),
+        }
+    }
+
+    /// The worker that owns a packet's flow.
+    #[inline]
+    pub fn owner<F: SnapshotFamily>(
+        &self,
+        key: &FlowKey<F>,
+        services: &FamilyServices<F>,
+    ) -> WorkerId {
+        if self.workers == 1 {
+            return self.here;
+        }
+        let tuple = &key.tuple;
+        if services.is_local(tuple.dst) {
+            return PortClass::owner(tuple.dport, self.workers);
+        }
+        let client: Endpoint<F> = match services.is_vip(tuple.dst) {
+            true if self.landing => return self.here,
+            true => tuple.source(),
+            false => tuple.destination(),
+        };
+        let hash = self.keyed.bytes(client.as_bytes()) >> 32;
+        WorkerId(((hash * u64::from(self.workers)) >> 32) as u16)
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Headers, parsing and checksums: bytes and nothing else.
+//!
+//! A header is a `#[repr(C)]` struct of byte-order fields with alignment 1, viewed in place with
+//! zerocopy's `ref_from_prefix` and `mut_from_prefix`. Every bit pattern is legal in every field,
+//! so a view proves only that the bytes are there. [`parse()`] proves more, once per frame:
+//! a [`Parsed`] is a whole TCP or UDP packet whose lengths agree with each other.
+//!
+//! | module | header | standard |
+//! |---|---|---|
+//! | [`eth`] | Ethernet II | RFC 894, IEEE 802.3 |
+//! | [`arp`] | ARP for IPv4 | RFC 826 |
+//! | [`ipv4`], [`ipv6`] | IPv4; IPv6, fragment header | RFC 791, RFC 8200 |
+//! | [`icmp`], [`icmp6`] | ICMP, ICMPv6 | RFC 792, RFC 4443 |
+//! | [`tcp`], [`udp`] | TCP, UDP | RFC 9293, RFC 768 |
+//!
+//! Nothing here panics, allocates on the packet path, keeps state or knows what a service is.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+pub mod addr;
+pub mod arp;
+pub mod build;
+pub mod csum;
+pub mod eth;
+pub mod family;
+pub mod flow;
+pub mod frame;
+pub mod icmp;
+pub mod icmp6;
+pub mod ipv4;
+pub mod ipv6;
+pub mod parse;
+pub mod tcp;
+pub mod udp;
+pub mod verify;
+
+pub use addr::{Addr4, Addr6, Mac, Port};
+pub use arp::Arp;
+pub use csum::{Delta, Sum};
+pub use eth::Eth;
+pub use family::{Family, FamilyId, V4, V6};
+pub use flow::{Endpoint, FlowKey, L4, Tuple};
+pub use frame::{Frame, VecFrame};
+pub use icmp::Icmp;
+pub use icmp6::Icmp6;
+pub use ipv4::Ipv4;
+pub use ipv6::{Ipv6, Ipv6Fragment};
+pub use parse::{Fragment, Malformed, Outcome, Parsed, Piece, parse};
+pub use tcp::{Tcp, TcpFlags};
+pub use udp::Udp;
+pub use verify::verify;
+pub use zerocopy::network_endian::{U16, U32};
