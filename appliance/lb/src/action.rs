@@ -69,10 +69,8 @@ pub fn connect<F: ConnFamily>(
         ForwardMode::FullNat => Tuple::new(ends.local, ends.server),
         ForwardMode::Tunnel | ForwardMode::Direct => arriving,
     };
-    let actions = [
-        Action::rewrite(arriving, leaving),
-        Action::rewrite(leaving.mirror(), arriving.mirror()),
-    ];
+    let actions =
+        [Action::rewrite(arriving, leaving), Action::rewrite(leaving.mirror(), arriving.mirror())];
     let traits = Traits {
         sees_replies: mode.sees_replies(),
         tunnel: mode == ForwardMode::Tunnel,

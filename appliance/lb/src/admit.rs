@@ -78,40 +78,17 @@ impl Admitter<'_> {
         let view = self.snapshot.server(id).ok_or(DropReason::Bug)?;
         let server = endpoint(view).ok_or(DropReason::Bug)?;
         let local = if view.mode == ForwardMode::FullNat {
-            let wanted = Wanted {
-                protocol,
-                client,
-                server,
-            };
-            local_ports::find(
-                flows.conns(),
-                &service.locals,
-                self.ports,
-                self.keyed,
-                &wanted,
-            )?
+            let wanted = Wanted { protocol, client, server };
+            local_ports::find(flows.conns(), &service.locals, self.ports, self.keyed, &wanted)?
         } else {
             client
         };
-        Ok(connect(
-            protocol,
-            view.mode,
-            id,
-            &Ends {
-                client,
-                vip,
-                server,
-                local,
-            },
-        ))
+        Ok(connect(protocol, view.mode, id, &Ends { client, vip, server, local }))
     }
 }
 
 fn endpoint<F: Balanced>(server: &ServerView) -> Option<Endpoint<F>> {
-    Some(Endpoint {
-        addr: F::from_ip(server.address)?,
-        port: server.port.into(),
-    })
+    Some(Endpoint { addr: F::from_ip(server.address)?, port: server.port.into() })
 }
 
 /// Whether a connection may be opened from here: one machine's address, and not the VIP itself.

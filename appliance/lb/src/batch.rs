@@ -17,10 +17,7 @@ pub struct Batch<B> {
 
 impl<B> Default for Batch<B> {
     fn default() -> Self {
-        Self {
-            frames: ArrayVec::new(),
-            nics: ArrayVec::new(),
-        }
+        Self { frames: ArrayVec::new(), nics: ArrayVec::new() }
     }
 }
 

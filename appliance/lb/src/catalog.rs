@@ -6,7 +6,7 @@
 //! connections refer to it, and comes back to it when it is added again (the kernel's trash,
 //! `ip_vs_ctl.c`), so that its connections go on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -117,6 +117,8 @@ pub struct Catalog {
     entries: HashMap<ServiceKey, Entry>,
     timeouts: Timeouts,
     trash: HashMap<(ServiceKey, ServerKey), Trashed>,
+    /// Local addresses that were removed: connections that use them still have their owner.
+    former_locals: HashSet<IpAddr>,
     service_places: Places,
     server_places: Places,
     server_names: Vec<Option<(ServiceKey, ServerKey)>>,
@@ -130,6 +132,7 @@ impl Catalog {
             entries: HashMap::new(),
             timeouts: Timeouts::default(),
             trash: HashMap::new(),
+            former_locals: HashSet::new(),
             service_places: Places::new(limits.services),
             server_places: Places::new(limits.servers),
             server_names: vec![None; limits.servers as usize],
@@ -209,9 +212,17 @@ impl Catalog {
 
     /// The servers that were removed and to which connections may refer.
     pub(crate) fn removed(&self) -> impl Iterator<Item = (ServerId, &ServerKey)> {
-        self.trash
-            .iter()
-            .map(|((_, key), trashed)| (trashed.id, key))
+        self.trash.iter().map(|((_, key), trashed)| (trashed.id, key))
+    }
+
+    /// The virtual addresses of connections that may be left of removed services.
+    pub(crate) fn former_vips(&self) -> impl Iterator<Item = IpAddr> {
+        self.trash.keys().map(|(service, _)| service.address)
+    }
+
+    /// The local addresses of connections that may be left; each until it becomes a VIP.
+    pub(crate) fn former_locals(&self) -> impl Iterator<Item = IpAddr> {
+        self.former_locals.iter().copied()
     }
 
     fn add_service(
@@ -230,25 +241,13 @@ impl Catalog {
             .service_places
             .take()
             .ok_or(Refusal::TooManyServices(self.service_places.capacity()))?;
+        self.former_locals.remove(&key.address);
         let id = ServiceId { slot, generation };
-        let service = Service {
-            id,
-            key,
-            options,
-            servers: Vec::new(),
-            locals: Vec::new(),
-        };
+        let service = Service { id, key, options, servers: Vec::new(), locals: Vec::new() };
         self.revisions += 1;
-        let entry = Entry {
-            service,
-            state: Arc::default(),
-            revision: self.revisions,
-        };
+        let entry = Entry { service, state: Arc::default(), revision: self.revisions };
         self.entries.insert(key, entry);
-        Ok(Applied {
-            service: Some(id),
-            server: None,
-        })
+        Ok(Applied { service: Some(id), server: None })
     }
 
     fn edit_service(
@@ -269,14 +268,9 @@ impl Catalog {
     fn delete_service(&mut self, key: ServiceKey) -> Result<Applied, Refusal> {
         let entry = self.entries.remove(&key).ok_or(Refusal::NoService(key))?;
         for server in &entry.service.servers {
-            self.trash.insert(
-                (key, server.key),
-                Trashed {
-                    id: server.id,
-                    idle_since: None,
-                },
-            );
+            self.trash.insert((key, server.key), Trashed { id: server.id, idle_since: None });
         }
+        self.former_locals.extend(&entry.service.locals);
         self.service_places.give_back(entry.service.id.slot);
         Ok(Applied::default())
     }
@@ -306,10 +300,7 @@ impl Catalog {
         let entry = self.entry(service)?;
         entry.service.servers.insert(0, Server { id, key, options });
         sched::servers_changed(&entry.service, &entry.state);
-        Ok(Applied {
-            service: None,
-            server: Some(id),
-        })
+        Ok(Applied { service: None, server: Some(id) })
     }
 
     /// The place of a server to be added: the one it had before, or a free one.
@@ -334,11 +325,7 @@ impl Catalog {
     ) -> Result<Applied, Refusal> {
         check_weight(options.weight)?;
         let entry = self.entry(service)?;
-        let found = entry
-            .service
-            .servers
-            .iter_mut()
-            .find(|server| server.key == key);
+        let found = entry.service.servers.iter_mut().find(|server| server.key == key);
         found.ok_or(Refusal::NoServer(service, key))?.options = options;
         sched::servers_changed(&entry.service, &entry.state);
         Ok(Applied::default())
@@ -351,19 +338,10 @@ impl Catalog {
             .iter()
             .position(|server| server.key == key)
             .ok_or(Refusal::NoServer(service, key))?;
-        let before = position
-            .checked_sub(1)
-            .and_then(|i| servers.get(i))
-            .map(|s| s.id.slot);
+        let before = position.checked_sub(1).and_then(|i| servers.get(i)).map(|s| s.id.slot);
         let removed = servers.remove(position);
         sched::server_removed(&entry.service, &entry.state, removed.id.slot, before);
-        self.trash.insert(
-            (service, key),
-            Trashed {
-                id: removed.id,
-                idle_since: None,
-            },
-        );
+        self.trash.insert((service, key), Trashed { id: removed.id, idle_since: None });
         Ok(Applied::default())
     }
 
@@ -384,6 +362,7 @@ impl Catalog {
         let locals = &mut self.entry(service)?.service.locals;
         let position = locals.iter().position(|local| *local == address);
         locals.remove(position.ok_or(Refusal::NoLocal(service, address))?);
+        self.former_locals.insert(address);
         Ok(Applied::default())
     }
 
@@ -405,10 +384,7 @@ struct Places {
 
 impl Places {
     fn new(capacity: u32) -> Self {
-        Self {
-            free: (0..capacity).rev().collect(),
-            generations: vec![0; capacity as usize],
-        }
+        Self { free: (0..capacity).rev().collect(), generations: vec![0; capacity as usize] }
     }
 
     fn take(&mut self) -> Option<(u32, u32)> {

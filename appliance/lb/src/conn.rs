@@ -159,10 +159,7 @@ impl<F: ConnFamily> Conn<F> {
 
     /// The key that packets of one direction are found by.
     pub fn key(&self, direction: Direction) -> FlowKey<F> {
-        FlowKey {
-            tuple: self.arrives(direction),
-            protocol: self.protocol(),
-        }
+        FlowKey { tuple: self.arrives(direction), protocol: self.protocol() }
     }
 
     /// Transport protocol.
@@ -174,10 +171,7 @@ impl<F: ConnFamily> Conn<F> {
     /// The real server.
     #[inline]
     pub fn server(&self) -> ServerId {
-        ServerId {
-            slot: self.server_slot.get(),
-            generation: self.server_generation.get(),
-        }
+        ServerId { slot: self.server_slot.get(), generation: self.server_generation.get() }
     }
 
     /// What is true of it for all its life.

@@ -80,13 +80,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
             conn.next = U32::new(next);
             next = number as u32;
         }
-        Some(Self {
-            conns,
-            buckets,
-            keyed: Keyed::new(seed),
-            free: next,
-            live: 0,
-        })
+        Some(Self { conns, buckets, keyed: Keyed::new(seed), free: next, live: 0 })
     }
 
     /// Connections in the table.
@@ -230,11 +224,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         let tag = hash.tag();
         let first = self.first_bucket(hash);
         let other = self.other_bucket(first, tag);
-        let emptier = if self.room(other) > self.room(first) {
-            other
-        } else {
-            first
-        };
+        let emptier = if self.room(other) > self.room(first) { other } else { first };
         if self.put(emptier, tag, pack(id, direction)) {
             return Ok(());
         }
@@ -304,9 +294,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
     }
 
     fn room(&self, bucket: usize) -> u32 {
-        self.buckets
-            .get(bucket)
-            .map_or(0, |bucket| matching(bucket, 0).count_ones())
+        self.buckets.get(bucket).map_or(0, |bucket| matching(bucket, 0).count_ones())
     }
 
     fn hash_of(&self, id: ConnId, direction: Direction) -> Option<FlowHash> {
@@ -319,26 +307,19 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         hash.0 as usize & (self.buckets.len() - 1)
     }
 
+    /// The key's bucket that is not `bucket`; another one even where there are only two.
     #[inline]
     fn other_bucket(&self, bucket: usize, tag: u16) -> usize {
-        (bucket ^ (usize::from(tag)).wrapping_mul(0x5BD1_E995)) & (self.buckets.len() - 1)
+        let distance = usize::from(tag).wrapping_mul(0x5BD1_E995) | 1;
+        (bucket ^ distance) & (self.buckets.len() - 1)
     }
 
     /// Panics if the index and the entries disagree.
     #[cfg(any(test, debug_assertions))]
     pub fn check(&self) {
-        let indexed = self
-            .buckets
-            .iter()
-            .flat_map(|bucket| bucket.tags)
-            .filter(|tag| *tag != 0);
+        let indexed = self.buckets.iter().flat_map(|bucket| bucket.tags).filter(|tag| *tag != 0);
         let (mut live, mut keys) = (0, 0);
-        for (number, conn) in self
-            .conns
-            .iter()
-            .enumerate()
-            .filter(|(_, conn)| conn.is_live())
-        {
+        for (number, conn) in self.conns.iter().enumerate().filter(|(_, conn)| conn.is_live()) {
             let id = ConnId(number as u32);
             live += 1;
             for direction in [Direction::Request, Direction::Reply] {
@@ -349,11 +330,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
                 }
             }
         }
-        assert_eq!(
-            (live, keys),
-            (self.live, indexed.count()),
-            "live entries, keys in the index"
-        );
+        assert_eq!((live, keys), (self.live, indexed.count()), "live entries, keys in the index");
     }
 }
 
@@ -366,9 +343,7 @@ fn bucket_count(capacity: u32) -> usize {
 #[inline]
 fn matching(bucket: &Bucket, tag: u16) -> u32 {
     let ways = bucket.tags.iter().enumerate();
-    ways.fold(0, |found, (way, other)| {
-        found | u32::from(*other == tag) << way
-    })
+    ways.fold(0, |found, (way, other)| found | u32::from(*other == tag) << way)
 }
 
 fn pack(id: ConnId, direction: Direction) -> u32 {
@@ -377,10 +352,6 @@ fn pack(id: ConnId, direction: Direction) -> u32 {
 
 #[inline]
 fn unpack(entry: u32) -> (ConnId, Direction) {
-    let direction = if entry & 1 == 0 {
-        Direction::Request
-    } else {
-        Direction::Reply
-    };
+    let direction = if entry & 1 == 0 { Direction::Request } else { Direction::Reply };
     (ConnId(entry >> 1), direction)
 }

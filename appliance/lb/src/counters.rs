@@ -6,10 +6,10 @@
 //! class and expiry only. [`Figures`] sums what operators see.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::ids::{ServerId, ServiceId, WorkerId};
-use crate::limits::Limits;
+use crate::limits::{Limits, NEXT_HOPS};
 use crate::verdict::DropReason;
 
 /// A counter with a single writer.
@@ -20,10 +20,7 @@ impl Counter {
     /// Adds `n`; only the one writer may call this.
     #[inline]
     pub fn add(&self, n: u64) {
-        self.0.store(
-            self.0.load(Ordering::Relaxed).wrapping_add(n),
-            Ordering::Relaxed,
-        );
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
     /// Replaces the value; only the one writer may call this.
@@ -133,16 +130,38 @@ impl FrameCounters {
     /// Frames that entered, and frames that left or wait here; equal between two batches, and
     /// otherwise a frame was lost or counted twice.
     pub fn balance(&self) -> (u64, u64) {
-        let entered = [
-            &self.received,
-            &self.handed_in,
-            &self.from_host,
-            &self.originated,
-        ];
+        let entered = [&self.received, &self.handed_in, &self.from_host, &self.originated];
         let left = [&self.sent, &self.punted, &self.handed_off, &self.held];
         let sum = |counters: &[&Counter]| counters.iter().map(|c| c.value()).sum::<u64>();
         let dropped = self.dropped.iter().map(Counter::value).sum::<u64>();
         (sum(&entered), sum(&left) + dropped)
+    }
+}
+
+/// Which next hops a worker has sent to since somebody asked, by place.
+#[derive(Debug)]
+pub struct NextHopUse(Box<[AtomicBool]>);
+
+impl NextHopUse {
+    /// Notes that a frame goes to the next hop in a place.
+    #[inline]
+    pub fn mark(&self, place: usize) {
+        if let Some(used) = self.0.get(place)
+            && !used.load(Ordering::Relaxed)
+        {
+            used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the next hop in a place was sent to; asking forgets it.
+    pub fn take(&self, place: usize) -> bool {
+        self.0.get(place).is_some_and(|used| used.swap(false, Ordering::Relaxed))
+    }
+}
+
+impl Default for NextHopUse {
+    fn default() -> Self {
+        Self((0..NEXT_HOPS).map(|_| AtomicBool::new(false)).collect())
     }
 }
 
@@ -157,6 +176,8 @@ pub struct WorkerCounters {
     pub connections: Counter,
     /// Connections that ended by timeout since the start.
     pub expired: Counter,
+    /// Next hops that were sent to.
+    pub next_hops: NextHopUse,
     services: Box<[TrafficCounters]>,
     servers: Box<[TrafficCounters]>,
 }
@@ -170,6 +191,7 @@ impl WorkerCounters {
             frames: FrameCounters::default(),
             connections: Counter::default(),
             expired: Counter::default(),
+            next_hops: NextHopUse::default(),
             services: zeroed(limits.services),
             servers: zeroed(limits.servers),
         })
@@ -202,23 +224,17 @@ struct ServerCount {
 impl ServerCounts {
     /// Zeroed counts for every server place.
     pub fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self(
-            (0..limits.servers)
-                .map(|_| ServerCount::default())
-                .collect(),
-        ))
+        Arc::new(Self((0..limits.servers).map(|_| ServerCount::default()).collect()))
     }
 
     /// Connections in SYN_SENT, SYN_RECV, ESTABLISHED or SYNACK.
     pub fn active(&self, slot: u32) -> u32 {
-        self.at(slot)
-            .map_or(0, |count| count.active.load(Ordering::Relaxed))
+        self.at(slot).map_or(0, |count| count.active.load(Ordering::Relaxed))
     }
 
     /// Connections in any other state.
     pub fn inactive(&self, slot: u32) -> u32 {
-        self.at(slot)
-            .map_or(0, |count| count.inactive.load(Ordering::Relaxed))
+        self.at(slot).map_or(0, |count| count.inactive.load(Ordering::Relaxed))
     }
 
     /// All connections.
@@ -298,21 +314,13 @@ impl Figures {
 
     /// Traffic of a service since its zero point.
     pub fn service(&self, id: ServiceId) -> Traffic {
-        let zero = self
-            .service_zero
-            .get(id.slot as usize)
-            .copied()
-            .unwrap_or_default();
+        let zero = self.service_zero.get(id.slot as usize).copied().unwrap_or_default();
         self.service_sum(id).combine(zero, u64::wrapping_sub)
     }
 
     /// Traffic of a server since its zero point.
     pub fn server(&self, id: ServerId) -> Traffic {
-        let zero = self
-            .server_zero
-            .get(id.slot as usize)
-            .copied()
-            .unwrap_or_default();
+        let zero = self.server_zero.get(id.slot as usize).copied().unwrap_or_default();
         self.server_sum(id).combine(zero, u64::wrapping_sub)
     }
 
@@ -334,10 +342,7 @@ impl Figures {
 
     /// Frames that all workers dropped for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.workers
-            .iter()
-            .map(|worker| worker.frames.dropped(reason))
-            .sum()
+        self.workers.iter().map(|worker| worker.frames.dropped(reason)).sum()
     }
 
     fn service_sum(&self, id: ServiceId) -> Traffic {

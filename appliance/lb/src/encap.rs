@@ -73,11 +73,7 @@ impl Outer for V4 {
             tos: outer_tos(inner.tos),
             total_len: U16::new(u16::try_from(inner_len + Self::HEADER_LEN).ok()?),
             id: U16::new(if dont_fragment { 0 } else { id }),
-            frag: U16::new(if dont_fragment {
-                wire::ipv4::DONT_FRAGMENT
-            } else {
-                0
-            }),
+            frag: U16::new(if dont_fragment { wire::ipv4::DONT_FRAGMENT } else { 0 }),
             ttl: inner.ttl,
             protocol: Self::PROTOCOL,
             csum: U16::ZERO,
@@ -114,9 +110,5 @@ fn outer_tos(inner: u8) -> u8 {
     const ECN: u8 = 3;
     const CONGESTION_EXPERIENCED: u8 = 3;
     const ECT_0: u8 = 2;
-    if inner & ECN == CONGESTION_EXPERIENCED {
-        inner & !ECN | ECT_0
-    } else {
-        inner
-    }
+    if inner & ECN == CONGESTION_EXPERIENCED { inner & !ECN | ECT_0 } else { inner }
 }

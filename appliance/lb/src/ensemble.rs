@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wire::{V4, V6, VecFrame};
 
 use crate::batch::{Batch, Origin, Sink};
-use crate::catalog::{Catalog, Change, Refusal};
+use crate::catalog::Catalog;
 use crate::conn::ConnRecord;
 use crate::conn_table::ConnTable;
 use crate::counters::{Figures, ServerCounts, WorkerCounters};
@@ -34,15 +34,15 @@ pub struct Outlet {
     pub wanted: Vec<Neighbour>,
 }
 
-/// Workers in one thread, with the management side that feeds them.
+/// Workers in one thread, and what they are published.
 #[derive(Debug)]
 pub struct Ensemble<'m> {
     workers: Vec<Worker<'m, VecFrame>>,
     inboxes: Vec<VecDeque<(VecFrame, NicId)>>,
-    catalog: Catalog,
+    limits: Limits,
     network: Network,
     snapshot: Arc<Snapshot>,
-    figures: Figures,
+    counts: Arc<ServerCounts>,
     outlet: Outlet,
     landing: usize,
 }
@@ -54,10 +54,7 @@ impl<'m> Ensemble<'m> {
             ConnTable::<V4>::memory_bytes(limits.connections),
             ConnTable::<V6>::memory_bytes(limits.connections),
         ];
-        (0..workers)
-            .flat_map(|_| bytes)
-            .map(TableMemory::new)
-            .collect()
+        (0..workers).flat_map(|_| bytes).map(TableMemory::new).collect()
     }
 
     /// As many workers as the wiring says, with empty tables in `memory`; none if that was not
@@ -70,8 +67,8 @@ impl<'m> Ensemble<'m> {
         now: Tick,
     ) -> Option<Self> {
         let wiring = Arc::new(wiring);
-        let catalog = Catalog::new(limits);
-        let snapshot = Arc::new(Snapshot::new(&catalog, &network, wiring.seed));
+        let nothing = Catalog::new(limits);
+        let snapshot = Arc::new(Snapshot::new(&nothing, &network, wiring.seed));
         let counts = ServerCounts::new(limits);
         let mut workers = Vec::new();
         let mut memory = memory.iter_mut();
@@ -88,62 +85,35 @@ impl<'m> Ensemble<'m> {
             };
             workers.push(Worker::new(parts, now));
         }
-        let counters = workers
-            .iter()
-            .map(|worker| Arc::clone(worker.counters()))
-            .collect();
         Some(Self {
             inboxes: workers.iter().map(|_| VecDeque::new()).collect(),
-            figures: Figures::new(counters, counts, limits),
             workers,
-            catalog,
+            limits: *limits,
             network,
             snapshot,
+            counts,
             outlet: Outlet::default(),
             landing: 0,
         })
     }
 
-    /// Applies a change and publishes it to all workers.
-    ///
-    /// # Errors
-    /// As [`Catalog::apply`]; nothing was changed then.
-    pub fn apply(&mut self, change: Change) -> Result<(), Refusal> {
-        let applied = self.catalog.apply(change)?;
-        if let Some(id) = applied.service {
-            self.figures.zero_service(id);
-        }
-        if let Some(id) = applied.server {
-            self.figures.zero_server(id);
-        }
-        self.publish(Changed {
-            catalog: true,
-            ..Changed::default()
-        });
-        Ok(())
+    /// Lets all workers see the services of a catalog.
+    pub fn publish(&mut self, catalog: &Catalog) {
+        let changed = Changed { catalog: true, ..Changed::default() };
+        self.install(self.snapshot.next(catalog, &self.network, changed));
     }
 
-    /// Changes routes or neighbours and publishes that.
+    /// Changes routes or neighbours and lets all workers see them.
     pub fn rewire(&mut self, change: impl FnOnce(&mut Network)) {
         change(&mut self.network);
-        self.publish(Changed {
-            routes: true,
-            neighbours: true,
-            ..Changed::default()
-        });
+        let changed = Changed { routes: true, neighbours: true, ..Changed::default() };
+        self.install(self.snapshot.rewired(&self.network, changed));
     }
 
-    /// A catalog that was changed elsewhere is published to all workers.
-    pub fn adopt(&mut self, change: impl FnOnce(&mut Catalog, &mut Figures)) {
-        change(&mut self.catalog, &mut self.figures);
-        self.publish(Changed {
-            catalog: true,
-            ..Changed::default()
-        });
-    }
-
-    /// Receives frames by a NIC at one moment, and carries out all that follows.
+    /// Receives frames at one moment, and carries out all that follows; what ended before that
+    /// moment has ended when they come.
     pub fn receive(&mut self, frames: impl IntoIterator<Item = (NicId, VecFrame)>, now: Tick) {
+        self.tick(now);
         let mut batches: Vec<Batch<VecFrame>> = Vec::new();
         batches.resize_with(self.workers.len(), Batch::default);
         for (nic, frame) in frames {
@@ -170,10 +140,7 @@ impl<'m> Ensemble<'m> {
         for worker in &mut self.workers {
             let mut exits = Exits::new(&mut self.outlet, worker);
             while worker.tick(now, &mut exits) {}
-            debug_assert!(
-                exits.handed.is_empty(),
-                "nothing is handed off without a frame"
-            );
+            debug_assert!(exits.handed.is_empty(), "nothing is handed off without a frame");
         }
         self.check();
     }
@@ -195,18 +162,15 @@ impl<'m> Ensemble<'m> {
         records
     }
 
-    /// The services.
-    pub fn catalog(&self) -> &Catalog {
-        &self.catalog
+    /// What all workers count.
+    pub fn figures(&self) -> Figures {
+        let workers = self.workers.iter();
+        let counters = workers.map(|worker| Arc::clone(worker.counters()));
+        Figures::new(counters.collect(), Arc::clone(&self.counts), &self.limits)
     }
 
-    /// The counters.
-    pub fn figures(&self) -> &Figures {
-        &self.figures
-    }
-
-    fn publish(&mut self, changed: Changed) {
-        self.snapshot = Arc::new(self.snapshot.next(&self.catalog, &self.network, changed));
+    fn install(&mut self, next: Snapshot) {
+        self.snapshot = Arc::new(next);
         for worker in &mut self.workers {
             drop(worker.install(Arc::clone(&self.snapshot)));
         }
@@ -224,10 +188,7 @@ impl<'m> Ensemble<'m> {
                 self.run(at, &mut batch, Origin::Worker, now);
             }
         }
-        debug_assert!(
-            self.inboxes.iter().all(VecDeque::is_empty),
-            "handed off a second time"
-        );
+        debug_assert!(self.inboxes.iter().all(VecDeque::is_empty), "handed off a second time");
     }
 
     fn run(&mut self, at: usize, batch: &mut Batch<VecFrame>, origin: Origin, now: Tick) {
@@ -258,11 +219,7 @@ struct Exits<'a> {
 
 impl<'a> Exits<'a> {
     fn new(outlet: &'a mut Outlet, worker: &Worker<'_, VecFrame>) -> Self {
-        Self {
-            outlet,
-            handed: Vec::new(),
-            counters: Arc::clone(worker.counters()),
-        }
+        Self { outlet, handed: Vec::new(), counters: Arc::clone(worker.counters()) }
     }
 }
 

@@ -28,10 +28,7 @@ pub struct Wheel {
 impl Wheel {
     /// An empty wheel; time starts at `now`.
     pub fn new(now: Tick) -> Self {
-        Self {
-            heads: vec![END; SLOTS].into(),
-            cursor: now.millis() / SLOT_MS,
-        }
+        Self { heads: vec![END; SLOTS].into(), cursor: now.millis() / SLOT_MS }
     }
 
     /// Puts a connection that is in no slot where its deadline is.
@@ -82,6 +79,8 @@ impl Wheel {
         mut expired: impl FnMut(ConnId),
     ) -> usize {
         let passed = now.millis() / SLOT_MS;
+        // After a leap of time one turn of the wheel comes by every connection.
+        self.cursor = self.cursor.max(passed.saturating_sub(SLOTS as u64));
         let mut looked = 0;
         while self.cursor < passed {
             let slot = self.cursor as usize % SLOTS;
@@ -114,9 +113,8 @@ impl Wheel {
             while let Some(conn) = conns.get(at as usize) {
                 assert!(conn.is_live(), "a dead connection is in slot {slot}");
                 assert_eq!(conn.previous.get(), previous, "broken list in slot {slot}");
-                let twice = seen
-                    .get_mut(at as usize)
-                    .is_none_or(|seen| std::mem::replace(seen, true));
+                let twice =
+                    seen.get_mut(at as usize).is_none_or(|seen| std::mem::replace(seen, true));
                 assert!(!twice, "a connection is in two slots");
                 (previous, at) = (at, conn.next.get());
             }

@@ -12,6 +12,7 @@ use crate::family::Balanced;
 use crate::ids::{ConnId, Tick};
 use crate::limits::EXPIRE_PER_POLL;
 use crate::tcp_state::{self, State, Timeouts};
+use crate::verdict::DropReason;
 
 /// A worker's connections of one family.
 #[derive(Debug)]
@@ -36,10 +37,7 @@ pub struct Cursor(u32);
 impl<'m, F: Balanced> Flows<'m, F> {
     /// Connections in an empty table.
     pub fn new(conns: ConnTable<'m, F>, now: Tick) -> Self {
-        Self {
-            conns,
-            wheel: Wheel::new(now),
-        }
+        Self { conns, wheel: Wheel::new(now) }
     }
 
     /// The table.
@@ -54,17 +52,23 @@ impl<'m, F: Balanced> Flows<'m, F> {
         self.conns.conn_mut(id)
     }
 
-    /// Finds the connection of a packet. One that is over is removed when a SYN would reopen it: a
-    /// client may use its port again (`conn_reuse_mode` 1 of `ip_vs_core.c`).
+    /// The connection of a packet for which `found` was found before other packets were served. One
+    /// that is over is removed when a SYN would reopen it: a client may use its port again
+    /// (`conn_reuse_mode` 1 of `ip_vs_core.c`).
     #[inline]
-    pub(crate) fn find(
+    pub(crate) fn confirm(
         &mut self,
+        found: Option<(ConnId, Direction)>,
         key: &FlowKey<F>,
         hash: FlowHash,
         flags: TcpFlags,
         counts: &ServerCounts,
     ) -> Option<(ConnId, Direction)> {
-        let (id, direction) = self.conns.find(key, hash)?;
+        let still = |(id, direction): &(ConnId, Direction)| {
+            let conn = self.conns.conn(*id).filter(|conn| conn.is_live());
+            conn.is_some_and(|conn| conn.matches(*direction, key))
+        };
+        let (id, direction) = found.filter(still).or_else(|| self.conns.find(key, hash))?;
         if flags.syn() && direction == Direction::Request {
             let over = self.conns.conn(id).map(Conn::state);
             if matches!(over, Some(State::TimeWait | State::Close)) {
@@ -75,9 +79,14 @@ impl<'m, F: Balanced> Flows<'m, F> {
         Some((id, direction))
     }
 
-    /// Adds a connection; its first packet is to be tracked next.
-    pub(crate) fn open(&mut self, conn: Conn<F>, counts: &ServerCounts) -> Result<ConnId, Full> {
-        let id = self.conns.insert(conn)?;
+    /// Adds a connection that no packet belongs to yet; its first one is to be tracked next.
+    pub(crate) fn open(
+        &mut self,
+        conn: Conn<F>,
+        counts: &ServerCounts,
+    ) -> Result<ConnId, DropReason> {
+        self.make_way(&conn, counts)?;
+        let id = self.conns.insert(conn).map_err(|Full| DropReason::TableFull)?;
         self.wheel.arm(self.conns.entries_mut(), id);
         counts.opened(conn.server().slot, conn.state().is_active());
         Ok(id)
@@ -102,13 +111,14 @@ impl<'m, F: Balanced> Flows<'m, F> {
             L4::Tcp => tcp_state::next(before, conn.sender(direction), flags),
             L4::Udp => State::Udp,
         };
+        let deadline = conn.deadline();
         conn.refresh(now, timeouts.of(after));
-        if after != before {
-            conn.set_state(after);
-            let slot = conn.server().slot;
-            if after.is_active() != before.is_active() {
-                counts.changed(slot, after.is_active());
-            }
+        let is_closer = conn.deadline() < deadline;
+        if after.is_active() != before.is_active() {
+            counts.changed(conn.server().slot, after.is_active());
+        }
+        conn.set_state(after);
+        if is_closer || before == State::None {
             let entries = self.conns.entries_mut();
             self.wheel.disarm(entries, id);
             self.wheel.arm(entries, id);
@@ -119,16 +129,11 @@ impl<'m, F: Balanced> Flows<'m, F> {
     pub(crate) fn expire(&mut self, now: Tick, counts: &ServerCounts) -> Expiry {
         let mut due = ArrayVec::<ConnId, EXPIRE_PER_POLL>::new();
         let entries = self.conns.entries_mut();
-        let looked = self
-            .wheel
-            .turn(entries, now, EXPIRE_PER_POLL, |id| due.push(id));
+        let looked = self.wheel.turn(entries, now, EXPIRE_PER_POLL, |id| due.push(id));
         for id in &due {
             self.forget(*id, counts);
         }
-        Expiry {
-            ended: due.len() as u64,
-            more: looked == EXPIRE_PER_POLL,
-        }
+        Expiry { ended: due.len() as u64, more: looked == EXPIRE_PER_POLL }
     }
 
     /// Lists up to `max` entries from `cursor` on; none when all were listed.
@@ -139,16 +144,30 @@ impl<'m, F: Balanced> Flows<'m, F> {
         now: Tick,
         mut out: impl FnMut(ConnRecord),
     ) -> Option<Cursor> {
-        let end = cursor
-            .0
-            .saturating_add(max as u32)
-            .min(self.conns.capacity());
+        let end = cursor.0.saturating_add(max as u32).min(self.conns.capacity());
         for id in (cursor.0..end).map(ConnId) {
             if let Some(conn) = self.conns.conn(id).filter(|conn| conn.is_live()) {
                 out(conn.record(now));
             }
         }
         (end < self.conns.capacity()).then_some(Cursor(end))
+    }
+
+    /// Replies must name one connection. A client that uses one port for two services which share a
+    /// server endpoint would make two of them: the older one goes if it is not active.
+    fn make_way(&mut self, conn: &Conn<F>, counts: &ServerCounts) -> Result<(), DropReason> {
+        if !conn.traits().sees_replies {
+            return Ok(());
+        }
+        let replies = conn.key(Direction::Reply);
+        let Some((other, _)) = self.conns.find(&replies, self.conns.hash(&replies)) else {
+            return Ok(());
+        };
+        if self.conns.conn(other).is_some_and(|other| other.state().is_active()) {
+            return Err(DropReason::TupleTaken);
+        }
+        self.close(other, counts);
+        Ok(())
     }
 
     fn close(&mut self, id: ConnId, counts: &ServerCounts) {

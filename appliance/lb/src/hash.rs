@@ -61,10 +61,7 @@ impl BuildHasher for Keyed {
     type Hasher = KeyedHasher;
 
     fn build_hasher(&self) -> KeyedHasher {
-        KeyedHasher {
-            keyed: *self,
-            state: 0,
-        }
+        KeyedHasher { keyed: *self, state: 0 }
     }
 }
 
@@ -108,9 +105,6 @@ mod tests {
             tuple[8..10].copy_from_slice(&port.to_be_bytes());
             buckets[keyed.bytes(&tuple) as usize % 64] += 1;
         }
-        assert!(
-            buckets.iter().all(|n| (50..=160).contains(n)),
-            "{buckets:?}"
-        );
+        assert!(buckets.iter().all(|n| (50..=160).contains(n)), "{buckets:?}");
     }
 }

@@ -29,23 +29,15 @@ pub struct Held<B> {
 
 impl<B> Default for Held<B> {
     fn default() -> Self {
-        Self {
-            waiting: ArrayVec::new(),
-        }
+        Self { waiting: ArrayVec::new() }
     }
 }
 
 impl<B> Held<B> {
     /// Keeps a frame; gives it back if too many wait already.
     pub fn keep(&mut self, frame: B, to: IpAddr, now: Tick) -> Result<(), B> {
-        let waiting = Waiting {
-            frame,
-            to,
-            since: now,
-        };
-        self.waiting
-            .try_push(waiting)
-            .map_err(|full| full.element().frame)
+        let waiting = Waiting { frame, to, since: now };
+        self.waiting.try_push(waiting).map_err(|full| full.element().frame)
     }
 
     /// Frames that wait.

@@ -54,20 +54,14 @@ pub fn answer<F: IcmpFamily>(
     if eth.dst.is_multicast() {
         return false;
     }
-    let eth = Eth {
-        dst: eth.src,
-        src: nic,
-        ethertype: U16::new(F::ETHERTYPE),
-    };
+    let eth = Eth { dst: eth.src, src: nic, ethertype: U16::new(F::ETHERTYPE) };
     let quoted = ip_len.min(F::ANSWER_MAX - F::HEADERS_LEN).min(l3.len());
     if !frame.truncate(eth_len + quoted) || !frame.push_front(F::HEADERS_LEN) {
         return false;
     }
     let head = frame.head_mut();
     eth.write_to_prefix(head).is_ok()
-        && head
-            .get_mut(eth_len..)
-            .is_some_and(|l3| F::write_headers(l3, source, to, error))
+        && head.get_mut(eth_len..).is_some_and(|l3| F::write_headers(l3, source, to, error))
 }
 
 impl IcmpFamily for V4 {
@@ -97,20 +91,13 @@ impl IcmpFamily for V4 {
             return false;
         };
         *header = ip;
-        let error = Icmp {
-            kind,
-            code,
-            csum: U16::ZERO,
-            id: U16::ZERO,
-            sequence_or_mtu: U16::new(mtu),
-        };
+        let error =
+            Icmp { kind, code, csum: U16::ZERO, id: U16::ZERO, sequence_or_mtu: U16::new(mtu) };
         if error.write_to_prefix(message).is_err() {
             return false;
         }
         let checksum = csum::sum(message).checksum();
-        Icmp::mut_from_prefix(message)
-            .map(|(icmp, _)| icmp.csum = checksum)
-            .is_ok()
+        Icmp::mut_from_prefix(message).map(|(icmp, _)| icmp.csum = checksum).is_ok()
     }
 }
 
@@ -140,20 +127,13 @@ impl IcmpFamily for V6 {
             return false;
         };
         *header = ip;
-        let error = Icmp6 {
-            kind,
-            code,
-            csum: U16::ZERO,
-            mtu_or_echo: U32::new(mtu),
-        };
+        let error = Icmp6 { kind, code, csum: U16::ZERO, mtu_or_echo: U32::new(mtu) };
         if error.write_to_prefix(message).is_err() {
             return false;
         }
         let pseudo = Self::pseudo_header_sum(source, to, message_len, ipv6::NEXT_ICMP6);
         let checksum = pseudo.plus(csum::sum(message)).checksum();
-        Icmp6::mut_from_prefix(message)
-            .map(|(icmp, _)| icmp.csum = checksum)
-            .is_ok()
+        Icmp6::mut_from_prefix(message).map(|(icmp, _)| icmp.csum = checksum).is_ok()
     }
 }
 
@@ -175,10 +155,7 @@ impl RateLimit {
 
     /// A full bucket.
     pub fn new(now: Tick) -> Self {
-        Self {
-            tokens: Self::BURST,
-            refilled: now,
-        }
+        Self { tokens: Self::BURST, refilled: now }
     }
 
     /// Takes a token if there is one.

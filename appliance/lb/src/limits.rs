@@ -34,10 +34,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            services: 1 << 14,
-            servers: 1 << 17,
-            connections: 1 << 20,
-        }
+        Self { services: 1 << 14, servers: 1 << 17, connections: 1 << 20 }
     }
 }

@@ -38,16 +38,8 @@ impl PortClass {
             % u32::from(workers);
         let first = start + skip;
         let end = u32::from(*range.end());
-        let count = if first > end {
-            0
-        } else {
-            (end - first) / u32::from(workers) + 1
-        };
-        Self {
-            first: first.min(u32::from(u16::MAX)) as u16,
-            count: count as u16,
-            workers,
-        }
+        let count = if first > end { 0 } else { (end - first) / u32::from(workers) + 1 };
+        Self { first: first.min(u32::from(u16::MAX)) as u16, count: count as u16, workers }
     }
 
     /// The worker that a port belongs to.
@@ -90,11 +82,7 @@ pub fn find<F: ConnFamily>(
     if count == 0 {
         return Err(DropReason::NoLocalAddress);
     }
-    let Wanted {
-        protocol,
-        client,
-        server,
-    } = *wanted;
+    let Wanted { protocol, client, server } = *wanted;
     let start = keyed.bytes(Tuple::new(client, server).as_bytes());
     let tries = (PORT_PROBES as u64).min(count * u64::from(ports.count));
     for attempt in 0..tries {
@@ -106,10 +94,7 @@ pub fn find<F: ConnFamily>(
             break;
         };
         let local = Endpoint { addr, port };
-        let reply = FlowKey {
-            tuple: Tuple::new(server, local),
-            protocol,
-        };
+        let reply = FlowKey { tuple: Tuple::new(server, local), protocol };
         if conns.find(&reply, conns.hash(&reply)).is_none() {
             return Ok(local);
         }
@@ -123,12 +108,9 @@ mod tests {
 
     #[test]
     fn classes_share_out_every_port_of_the_range_and_name_their_owner() {
-        for (range, workers) in [
-            (1025..=32767, 4),
-            (5000..=5003, 3),
-            (65_530..=65_535, 5),
-            (7..=7, 1),
-        ] {
+        for (range, workers) in
+            [(1025..=32767, 4), (5000..=5003, 3), (65_530..=65_535, 5), (7..=7, 1)]
+        {
             let mut seen = Vec::new();
             for worker in (0..workers).map(WorkerId) {
                 let class = PortClass::new(&range, worker, workers);

@@ -60,10 +60,7 @@ pub struct NextHopId {
 
 impl NextHopId {
     /// Not resolved yet: belongs to no epoch.
-    pub const UNRESOLVED: Self = Self {
-        place: U16::ZERO,
-        epoch: U16::ZERO,
-    };
+    pub const UNRESOLVED: Self = Self { place: U16::ZERO, epoch: U16::ZERO };
 
     /// The place as an index.
     pub fn place(self) -> usize {
@@ -115,13 +112,7 @@ pub struct Network {
 impl Network {
     /// A network without routes or neighbours.
     pub fn new(nics: Vec<NicFacts>) -> Self {
-        Self {
-            nics,
-            routes: Vec::new(),
-            macs: HashMap::new(),
-            places: HashMap::new(),
-            epoch: 1,
-        }
+        Self { nics, routes: Vec::new(), macs: HashMap::new(), places: HashMap::new(), epoch: 1 }
     }
 
     /// Replaces all routes; says whether that changed anything.
@@ -158,12 +149,14 @@ impl Network {
         self.macs.iter().map(|(neighbour, mac)| (*neighbour, *mac))
     }
 
-    /// The neighbour in a place, for those who know only the place.
-    pub fn neighbour_at(&self, place: usize) -> Option<Neighbour> {
-        let mut placed = self.places.iter();
-        placed
-            .find(|(_, at)| usize::from(**at) == place)
-            .map(|(neighbour, _)| *neighbour)
+    /// Whether a neighbour's link-layer address is known.
+    pub fn knows(&self, neighbour: &Neighbour) -> bool {
+        self.macs.contains_key(neighbour)
+    }
+
+    /// The neighbours that next hops refer to, each with its place.
+    pub fn placed(&self) -> impl Iterator<Item = (usize, Neighbour)> {
+        self.places.iter().map(|(neighbour, place)| (usize::from(*place), *neighbour))
     }
 
     /// The routes.
@@ -195,12 +188,7 @@ impl Network {
     fn next_hop(&self, neighbour: &Neighbour) -> Option<NextHop> {
         let to = *self.macs.get(neighbour)?;
         let nic = self.nics.get(neighbour.nic.index())?;
-        Some(NextHop {
-            nic: neighbour.nic,
-            mtu: nic.mtu,
-            to,
-            from: nic.mac,
-        })
+        Some(NextHop { nic: neighbour.nic, mtu: nic.mtu, to, from: nic.mac })
     }
 
     /// Makes every [`NextHopId`] given out so far stale, and packs the places.
@@ -208,10 +196,7 @@ impl Network {
         self.epoch = self.epoch.checked_add(1).unwrap_or(1);
         self.places.clear();
         let known = self.macs.keys().take(limits::NEXT_HOPS);
-        self.places = known
-            .enumerate()
-            .map(|(place, key)| (*key, place as u16))
-            .collect();
+        self.places = known.enumerate().map(|(place, key)| (*key, place as u16)).collect();
         self.macs.retain(|key, _| self.places.contains_key(key));
     }
 }
@@ -245,14 +230,21 @@ impl NetworkView {
         let nic = route.nic.ok_or(Unresolved::NoRoute)?;
         let address = route.via.unwrap_or(to);
         match view.places.get(&(nic, address)) {
-            Some(place) => Ok(NextHopId {
-                place: U16::new(*place),
-                epoch: U16::new(self.epoch),
-            }),
-            None => Err(Unresolved::NoNeighbour(Neighbour {
-                nic,
-                address: address.into(),
-            })),
+            Some(place) => Ok(NextHopId { place: U16::new(*place), epoch: U16::new(self.epoch) }),
+            None => Err(Unresolved::NoNeighbour(Neighbour { nic, address: address.into() })),
+        }
+    }
+
+    /// The neighbour that packets to an address go to next, known or not.
+    pub fn neighbour(&self, to: IpAddr) -> Option<Neighbour> {
+        fn find<F: NetworkFamily>(view: &NetworkView, to: F::Addr) -> Option<Neighbour> {
+            let route = F::view(view).route(to)?;
+            let address = route.via.unwrap_or(to).into();
+            Some(Neighbour { nic: route.nic?, address })
+        }
+        match to {
+            IpAddr::V4(to) => find::<V4>(self, to.into()),
+            IpAddr::V6(to) => find::<V6>(self, to.into()),
         }
     }
 
@@ -307,24 +299,12 @@ impl<F: Family> FamilyView<F> {
                 let (first, last) = bounds(route.to);
                 let via = route.via.and_then(F::from_ip);
                 let src = route.src.and_then(F::from_ip);
-                Some((
-                    first,
-                    last,
-                    FamilyRoute {
-                        via,
-                        nic: route.nic,
-                        src,
-                    },
-                ))
+                Some((first, last, FamilyRoute { via, nic: route.nic, src }))
             })
             .collect();
         // Wider ranges first, so that on a stack the top is the longest prefix.
         ranges.sort_by_key(|(first, last, _)| (*first, u128::MAX - (last - first)));
-        let mut cuts = Cuts {
-            starts: vec![0],
-            routes: vec![None],
-            open: Vec::new(),
-        };
+        let mut cuts = Cuts { starts: vec![0], routes: vec![None], open: Vec::new() };
         for (first, last, route) in ranges {
             cuts.close_before(first);
             cuts.cut(first, Some(route));
@@ -333,9 +313,7 @@ impl<F: Family> FamilyView<F> {
         cuts.close_before(u128::MAX);
         // The cut behind the family's last address, if there is one, covers nothing.
         let width = 8 * size_of::<F::Addr>() as u32;
-        let count = cuts
-            .starts
-            .partition_point(|start| *start <= u128::MAX >> (128 - width));
+        let count = cuts.starts.partition_point(|start| *start <= u128::MAX >> (128 - width));
         let starts = cuts.starts.iter().take(count);
         Self {
             starts: starts.map(|start| from_bits::<F>(*start)).collect(),
@@ -345,10 +323,7 @@ impl<F: Family> FamilyView<F> {
     }
 
     fn route(&self, to: F::Addr) -> Option<&FamilyRoute<F>> {
-        let index = self
-            .starts
-            .partition_point(|start| *start <= to)
-            .checked_sub(1)?;
+        let index = self.starts.partition_point(|start| *start <= to).checked_sub(1)?;
         self.routes.get(index)?.as_ref()
     }
 }
@@ -388,11 +363,7 @@ fn bounds(prefix: Prefix) -> (u128, u128) {
         IpAddr::V6(v6) => (u128::from(v6), 128),
     };
     let host = width - u32::from(prefix.len).min(width);
-    let mask = if host >= 128 {
-        u128::MAX
-    } else {
-        (1 << host) - 1
-    };
+    let mask = if host >= 128 { u128::MAX } else { (1 << host) - 1 };
     (bits & !mask, bits | mask)
 }
 

@@ -60,7 +60,7 @@ pub struct Worker<'m, B> {
     counters: Arc<WorkerCounters>,
     counts: Arc<ServerCounts>,
     held: Held<B>,
-    held_looked_at: Tick,
+    held_looked_at: Option<Tick>,
     icmp: RateLimit,
     ip_id: u16,
 }
@@ -78,15 +78,7 @@ impl Default for ListCursor {
 impl<'m, B: Frame> Worker<'m, B> {
     /// A worker without connections.
     pub fn new(parts: Parts<'m>, now: Tick) -> Self {
-        let Parts {
-            id,
-            wiring,
-            snapshot,
-            v4,
-            v6,
-            counters,
-            counts,
-        } = parts;
+        let Parts { id, wiring, snapshot, v4, v6, counters, counts } = parts;
         Self {
             steering: Steering::new(&wiring, id),
             ports: PortClass::new(&wiring.local_ports, id, wiring.workers),
@@ -98,7 +90,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             counters,
             counts,
             held: Held::default(),
-            held_looked_at: now,
+            held_looked_at: None,
             icmp: RateLimit::new(now),
             ip_id: 0,
         }
@@ -106,7 +98,7 @@ impl<'m, B: Frame> Worker<'m, B> {
 
     /// Takes a new snapshot and gives the old one back, to be freed elsewhere.
     pub fn install(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        self.held_looked_at = Tick::default();
+        self.held_looked_at = None;
         std::mem::replace(&mut self.snapshot, snapshot)
     }
 
@@ -156,8 +148,8 @@ impl<'m, B: Frame> Worker<'m, B> {
         let v4 = self.v4.expire(now, &self.counts);
         let v6 = self.v6.expire(now, &self.counts);
         self.counters.expired.add(v4.ended + v6.ended);
-        if !self.held.is_empty() && self.held_looked_at != now {
-            self.held_looked_at = now;
+        if !self.held.is_empty() && self.held_looked_at != Some(now) {
+            self.held_looked_at = Some(now);
             self.release_held(now, sink);
         }
         self.note_levels();
@@ -279,12 +271,7 @@ impl<'m, B: Frame> Worker<'m, B> {
     }
 
     fn release_held(&mut self, now: Tick, sink: &mut impl Sink<B>) {
-        let Self {
-            snapshot,
-            held,
-            counters,
-            ..
-        } = self;
+        let Self { snapshot, held, counters, .. } = self;
         let hop = |waiting: &Waiting<B>| towards(&snapshot.network, waiting.to);
         held.release(
             now,
@@ -344,10 +331,7 @@ impl Sorted {
         merge(&self.v6, &mut self.direct);
         let bug = Fate::Settled(Verdict::Drop(DropReason::Bug));
         self.direct.into_iter().map(move |fate| {
-            debug_assert!(
-                fate.is_some(),
-                "a frame went through all phases without a fate"
-            );
+            debug_assert!(fate.is_some(), "a frame went through all phases without a fate");
             fate.unwrap_or(bug)
         })
     }

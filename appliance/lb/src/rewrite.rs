@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Applies one direction of a connection to a packet; checksums by RFC 1624, eqn. 3.
 
-use wire::{Family, L4, Parsed, Tcp, Udp};
+use wire::{Family, L4, Parsed, Tcp, Tuple, Udp};
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
@@ -10,8 +10,8 @@ use crate::action::Action;
 /// Writes the action's addresses and ports and mends the checksums; false if the headers that
 /// `parsed` vouches for are not there.
 ///
-/// A UDP checksum of zero ("none", RFC 768) stays zero, or is computed over the whole packet if
-/// `fill` asks for it and the packet lies in `head`.
+/// A UDP checksum of zero ("none", RFC 768) stays zero, or is computed over the whole datagram if
+/// `fill` asks for it and the datagram lies in `head`.
 #[inline]
 pub fn rewrite<F: Family>(
     head: &mut [u8],
@@ -42,7 +42,7 @@ pub fn rewrite<F: Family>(
             };
             (udp.src, udp.dst) = (tuple.sport, tuple.dport);
             if udp.csum == U16::ZERO && fill {
-                fill_checksum(l4, parsed, action);
+                fill_checksum(l4, tuple);
             } else {
                 udp.csum = action.l4_delta.apply_udp(udp.csum);
             }
@@ -51,12 +51,13 @@ pub fn rewrite<F: Family>(
     true
 }
 
-fn fill_checksum<F: Family>(l4: &mut [u8], parsed: &Parsed<F>, action: &Action<F>) {
-    let len = parsed.ip_len() + parsed.l3() - parsed.l4();
-    let Some(datagram) = l4.get(..len) else {
+fn fill_checksum<F: Family>(l4: &mut [u8], tuple: &Tuple<F>) {
+    let Ok((udp, _)) = Udp::ref_from_prefix(l4) else {
         return;
     };
-    let tuple = &action.tuple;
+    let Some(datagram) = l4.get(..udp.len.get().into()) else {
+        return;
+    };
     let sum = F::l4_checksum(tuple.src, tuple.dst, L4::Udp, datagram);
     if let Ok((udp, _)) = Udp::mut_from_prefix(l4) {
         udp.csum = sum;
@@ -68,6 +69,5 @@ fn split<'a, F: Family>(
     parsed: &Parsed<F>,
 ) -> Option<(&'a mut [u8], &'a mut [u8])> {
     let header_bytes = parsed.l4().checked_sub(parsed.l3())?;
-    head.get_mut(parsed.l3()..)?
-        .split_at_mut_checked(header_bytes)
+    head.get_mut(parsed.l3()..)?.split_at_mut_checked(header_bytes)
 }

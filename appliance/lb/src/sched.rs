@@ -43,10 +43,7 @@ impl Scheduler {
 
     /// The scheduler that `-s NAME` means.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::NAMES
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(scheduler, _)| *scheduler)
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(scheduler, _)| *scheduler)
     }
 
     /// The name in `-s` and listings.
@@ -75,10 +72,7 @@ impl SchedState {
         for _ in 0..Self::ATTEMPTS {
             let next;
             (choice, next) = step(state);
-            match self
-                .0
-                .compare_exchange_weak(state, next, Ordering::Relaxed, Ordering::Relaxed)
-            {
+            match self.0.compare_exchange_weak(state, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(found) => state = found,
             }

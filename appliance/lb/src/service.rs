@@ -22,12 +22,7 @@ pub struct ServiceKey {
 
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}",
-            self.protocol,
-            SocketAddr::new(self.address, self.port)
-        )
+        write!(f, "{} {}", self.protocol, SocketAddr::new(self.address, self.port))
     }
 }
 

@@ -21,6 +21,8 @@ use crate::tcp_state::Timeouts;
 /// Everything a worker needs to know about the configuration of the moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Which snapshot this is: 0 for the first, then one more each time.
+    pub generation: u64,
     /// Services by what packets carry.
     pub services: Arc<Services>,
     /// Servers by slot; shorter than the highest slot if that was never used.
@@ -44,11 +46,7 @@ pub struct Changed {
 
 impl Changed {
     /// Everything.
-    pub const ALL: Self = Self {
-        catalog: true,
-        routes: true,
-        neighbours: true,
-    };
+    pub const ALL: Self = Self { catalog: true, routes: true, neighbours: true };
 
     /// Whether anything changed.
     pub fn any(self) -> bool {
@@ -61,6 +59,7 @@ impl Snapshot {
     pub fn new(catalog: &Catalog, network: &Network, seed: Seed) -> Self {
         let view = network.view();
         Self {
+            generation: 0,
             services: Arc::new(Services::new(catalog, seed, &HashMap::new())),
             servers: servers(catalog, &view),
             network: Arc::new(view),
@@ -70,17 +69,28 @@ impl Snapshot {
 
     /// The snapshot that follows this one.
     pub fn next(&self, catalog: &Catalog, network: &Network, changed: Changed) -> Self {
-        let mut next = self.clone();
-        if changed.routes || changed.neighbours {
-            next.network = Arc::new(network.view());
-        }
+        let mut next = self.rewired(network, changed);
         if changed.catalog {
             let services = Services::new(catalog, self.services.seed, &self.services.views);
             next.services = Arc::new(services);
             next.timeouts = *catalog.timeouts();
-        }
-        if changed.catalog || changed.routes {
             next.servers = servers(catalog, &next.network);
+        }
+        next
+    }
+
+    /// The snapshot that follows this one when only routes or neighbours changed.
+    pub fn rewired(&self, network: &Network, changed: Changed) -> Self {
+        let mut next = self.clone();
+        if changed.routes || changed.neighbours {
+            next.network = Arc::new(network.view());
+        }
+        if changed.routes {
+            let sourced = |view: &ServerView| ServerView {
+                tunnel_source: tunnel_source(&next.network, view.address),
+                ..*view
+            };
+            next.servers = self.servers.iter().map(sourced).collect();
         }
         next
     }
@@ -88,9 +98,7 @@ impl Snapshot {
     /// The server of an id, unless another one lives in its slot by now.
     #[inline]
     pub fn server(&self, id: ServerId) -> Option<&ServerView> {
-        self.servers
-            .get(id.slot as usize)
-            .filter(|view| view.generation == id.generation)
+        self.servers.get(id.slot as usize).filter(|view| view.generation == id.generation)
     }
 }
 
@@ -142,13 +150,7 @@ pub struct ServiceView {
 
 impl ServiceView {
     fn new(entry: &Entry) -> Self {
-        let Service {
-            id,
-            options,
-            servers,
-            locals,
-            ..
-        } = &entry.service;
+        let Service { id, options, servers, locals, .. } = &entry.service;
         let candidate = |server: &crate::service::Server| Candidate {
             id: server.id,
             weight: server.options.weight,
@@ -192,6 +194,8 @@ impl Services {
             services.v6.add(entry, &view);
             services.views.insert(entry.service.id, view);
         }
+        services.v4.remember(catalog);
+        services.v6.remember(catalog);
         services
     }
 
@@ -223,16 +227,17 @@ impl<F: Family> FamilyServices<F> {
     fn add(&mut self, entry: &Entry, view: &Arc<ServiceView>) {
         let key = entry.service.key;
         if let Some(addr) = F::from_ip(key.address) {
-            let endpoint = Endpoint {
-                addr,
-                port: key.port.into(),
-            };
-            self.by_endpoint
-                .insert((key.protocol, endpoint), Arc::clone(view));
+            let endpoint = Endpoint { addr, port: key.port.into() };
+            self.by_endpoint.insert((key.protocol, endpoint), Arc::clone(view));
             self.vips.insert(addr);
         }
-        self.locals
-            .extend(entry.service.locals.iter().copied().filter_map(F::from_ip));
+        self.locals.extend(entry.service.locals.iter().copied().filter_map(F::from_ip));
+    }
+
+    /// Packets of connections that outlive their service or local address are still steered by it.
+    fn remember(&mut self, catalog: &Catalog) {
+        self.vips.extend(catalog.former_vips().filter_map(F::from_ip));
+        self.locals.extend(catalog.former_locals().filter_map(F::from_ip));
     }
 
     /// The service that a packet to this endpoint is for.
@@ -241,7 +246,7 @@ impl<F: Family> FamilyServices<F> {
         self.by_endpoint.get(&(protocol, to)).map(Arc::as_ref)
     }
 
-    /// Whether an address is a service's virtual address.
+    /// Whether an address is, or was, a service's virtual address.
     #[inline]
     pub fn is_vip(&self, address: F::Addr) -> bool {
         self.vips.contains(&address)
@@ -252,7 +257,7 @@ impl<F: Family> FamilyServices<F> {
         self.is_vip(address) || self.is_local(address)
     }
 
-    /// Whether an address is a FULLNAT local address.
+    /// Whether an address is, or was, a FULLNAT local address.
     #[inline]
     pub fn is_local(&self, address: F::Addr) -> bool {
         self.locals.contains(&address)
@@ -284,14 +289,7 @@ fn servers(catalog: &Catalog, network: &NetworkView) -> Arc<[ServerView]> {
     let mut put = |id: ServerId, view: ServerView| {
         let index = id.slot as usize;
         if views.len() <= index {
-            views.resize(
-                index + 1,
-                ServerView {
-                    generation: 0,
-                    service: None,
-                    ..view
-                },
-            );
+            views.resize(index + 1, ServerView { generation: 0, service: None, ..view });
         }
         if let Some(slot) = views.get_mut(index) {
             *slot = view;

@@ -49,19 +49,13 @@ pub(crate) struct Item<F: Family> {
     nic: NicId,
     parsed: Parsed<F>,
     hash: FlowHash,
-    conn: Option<(ConnId, Direction)>,
+    /// What the index said before other packets of the batch were served.
+    found: Option<(ConnId, Direction)>,
 }
 
 impl<F: Family> Item<F> {
     pub(crate) fn new(index: u8, nic: NicId, parsed: Parsed<F>) -> Self {
-        Self {
-            index,
-            fate: None,
-            nic,
-            parsed,
-            hash: FlowHash::default(),
-            conn: None,
-        }
+        Self { index, fate: None, nic, parsed, hash: FlowHash::default(), found: None }
     }
 }
 
@@ -98,20 +92,30 @@ impl Stage<'_> {
             flows.conns().prefetch(item.hash);
         }
         for item in open(items) {
-            let (key, flags) = (item.parsed.key(), item.parsed.tcp_flags());
-            item.conn = flows.find(&key, item.hash, flags, self.counts);
+            item.found = flows.conns().find(&item.parsed.key(), item.hash);
         }
-        for item in open(items).filter(|item| item.conn.is_none()) {
-            self.admit(flows, item, frames);
-        }
-        for item in open(items) {
-            self.track(flows, item);
-        }
+        // A packet may open or end the connection of the next one, so from here on each is served as
+        // if it had come alone.
         for item in open(items) {
             if let Some(frame) = frames.get_mut(usize::from(item.index)) {
-                item.fate = Some(self.forward(flows, item, frame));
+                item.fate = Some(self.serve_one(flows, item, frame).unwrap_or_else(|fate| fate));
             }
         }
+    }
+
+    fn serve_one<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        item: &Item<F>,
+        frame: &mut B,
+    ) -> Result<Fate, Fate> {
+        let (key, flags) = (item.parsed.key(), item.parsed.tcp_flags());
+        let hit = match flows.confirm(item.found, &key, item.hash, flags, self.counts) {
+            Some(hit) => hit,
+            None => (self.admit(flows, item, frame)?, Direction::Request),
+        };
+        self.track(flows, item, hit)?;
+        Ok(self.forward(flows, item, hit, frame))
     }
 
     /// What a frame that is not load-balanced becomes.
@@ -130,17 +134,13 @@ impl Stage<'_> {
         }
     }
 
+    /// Opens a connection for a packet that has none.
     fn admit<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
-        item: &mut Item<F>,
-        frames: &mut [B],
-    ) {
-        // An earlier packet of this batch may have opened the connection.
-        item.conn = flows.conns().find(&item.parsed.key(), item.hash);
-        if item.conn.is_some() {
-            return;
-        }
+        item: &Item<F>,
+        frame: &mut B,
+    ) -> Result<ConnId, Fate> {
         let admitter = Admitter {
             snapshot: self.snapshot,
             counts: self.counts,
@@ -148,63 +148,36 @@ impl Stage<'_> {
             keyed: self.keyed,
         };
         match admitter.admit(flows, &item.parsed) {
-            Admission::NotOurs => item.fate = Some(Self::punt(self.wiring, item.nic)),
-            Admission::Refused(reason) => item.fate = Some(self.refuse(item, frames, reason)),
-            Admission::Open(conn, service) => match flows.open(conn, self.counts) {
-                Err(_) => item.fate = Some(DropReason::TableFull.into()),
-                Ok(id) => {
-                    item.conn = Some((id, Direction::Request));
-                    self.traffic(service, conn.server().slot, |counters| {
-                        counters.conns.add(1)
-                    });
-                }
-            },
-        }
-    }
-
-    fn refuse<F: Balanced, B: Frame>(
-        &mut self,
-        item: &Item<F>,
-        frames: &mut [B],
-        reason: DropReason,
-    ) -> Fate {
-        match frames.get_mut(usize::from(item.index)) {
-            Some(frame) if reason == DropReason::NoServer => self.answer(
-                item,
-                frame,
-                Direction::Request,
-                reason,
-                Error::PortUnreachable,
-            ),
-            _ => reason.into(),
+            Admission::NotOurs => Err(Self::punt(self.wiring, item.nic)),
+            Admission::Refused(DropReason::NoServer) => {
+                let (reason, error) = (DropReason::NoServer, Error::PortUnreachable);
+                Err(self.answer(item, frame, Direction::Request, reason, error))
+            }
+            Admission::Refused(reason) => Err(reason.into()),
+            Admission::Open(conn, service) => {
+                let id = flows.open(conn, self.counts)?;
+                self.traffic(service, conn.server().slot, |counters| counters.conns.add(1));
+                Ok(id)
+            }
         }
     }
 
     /// Moves the connection's state and deadline, and counts; requests to a removed server end
     /// here, without either.
-    fn track<F: Balanced>(&self, flows: &mut Flows<'_, F>, item: &mut Item<F>) {
-        let Some((id, direction)) = item.conn else {
-            item.fate = Some(DropReason::Bug.into());
-            return;
-        };
-        let Some(server) = flows.conns().conn(id).map(|conn| conn.server()) else {
-            item.fate = Some(DropReason::Bug.into());
-            return;
-        };
+    fn track<F: Balanced>(
+        &self,
+        flows: &mut Flows<'_, F>,
+        item: &Item<F>,
+        (id, direction): (ConnId, Direction),
+    ) -> Result<(), Fate> {
+        let server = flows.conns().conn(id).ok_or(DropReason::Bug)?.server();
         let service = self.snapshot.server(server).and_then(|view| view.service);
         if service.is_none() && direction == Direction::Request {
-            item.fate = Some(DropReason::ServerRemoved.into());
-            return;
+            return Err(DropReason::ServerRemoved.into());
         }
         let (flags, bytes) = (item.parsed.tcp_flags(), item.parsed.ip_len() as u64);
-        flows.track(
-            id,
-            direction,
-            flags,
-            self.now,
-            &self.snapshot.timeouts,
-            self.counts,
-        );
+        let timeouts = &self.snapshot.timeouts;
+        flows.track(id, direction, flags, self.now, timeouts, self.counts);
         if let Some(service) = service {
             self.traffic(service, server.slot, |counters| {
                 let (packets, octets) = match direction {
@@ -215,6 +188,7 @@ impl Stage<'_> {
                 octets.add(bytes);
             });
         }
+        Ok(())
     }
 
     fn traffic(&self, service: u32, server: u32, count: impl Fn(&TrafficCounters)) {
@@ -231,12 +205,10 @@ impl Stage<'_> {
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
+        (id, direction): (ConnId, Direction),
         frame: &mut B,
     ) -> Fate {
         let snapshot = self.snapshot;
-        let Some((id, direction)) = item.conn else {
-            return DropReason::Bug.into();
-        };
         let Some(conn) = flows.conn_mut(id) else {
             return DropReason::Bug.into();
         };
@@ -269,13 +241,13 @@ impl Stage<'_> {
         }
         match hop {
             Ok(hop) => match address(frame, hop) {
-                Ok(()) => Fate::Settled(Verdict::Transmit(hop.nic)),
+                Ok(()) => {
+                    self.counters.next_hops.mark(action.next_hop.place());
+                    Fate::Settled(Verdict::Transmit(hop.nic))
+                }
                 Err(reason) => reason.into(),
             },
-            Err(Err(Unresolved::NoNeighbour(neighbour))) => Fate::Held {
-                to: to.into(),
-                neighbour,
-            },
+            Err(Err(Unresolved::NoNeighbour(neighbour))) => Fate::Held { to: to.into(), neighbour },
             Err(_) => DropReason::NoRoute.into(),
         }
     }

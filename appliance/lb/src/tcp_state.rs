@@ -74,19 +74,13 @@ impl State {
     /// Whether listings count the connection as active; all UDP is inactive.
     #[inline]
     pub fn is_active(self) -> bool {
-        matches!(
-            self,
-            Self::Established | Self::SynSent | Self::SynRecv | Self::SynAck
-        )
+        matches!(self, Self::Established | Self::SynSent | Self::SynRecv | Self::SynAck)
     }
 
     /// The state from a connection entry's byte.
     #[inline]
     pub fn from_byte(byte: u8) -> Self {
-        Self::ALL
-            .get(usize::from(byte))
-            .copied()
-            .unwrap_or(Self::None)
+        Self::ALL.get(usize::from(byte)).copied().unwrap_or(Self::None)
     }
 }
 
@@ -121,9 +115,7 @@ pub fn next(state: State, sender: Sender, flags: TcpFlags) -> State {
         Sender::ClientOnly => &FROM_CLIENT_ONLY,
     };
     let row: Option<&[State; 11]> = table.get(event);
-    row.and_then(|row| row.get(state as usize))
-        .copied()
-        .unwrap_or(State::Close)
+    row.and_then(|row| row.get(state as usize)).copied().unwrap_or(State::Close)
 }
 
 /// Seconds that a connection lives in each state without a packet.

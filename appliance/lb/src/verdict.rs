@@ -89,6 +89,10 @@ drop_reasons! {
     NoLocalPort "no_local_port"
         "No local port is free towards the server on any local address of the service."
         "Add local addresses: -P -t VIP:PORT -z ADDRESS.";
+    TupleTaken "tuple_taken"
+        "The client already uses its port for another service with the same server endpoint: the \
+         server could not tell the two connections apart."
+        "Give each of the services its own server port, or use FULLNAT (-b).";
     TableFull "table_full"
         "The worker's connection table is full."
         "Raise [connections] capacity, or lower the timeouts.";
@@ -172,12 +176,7 @@ mod tests {
                 reason.meaning().ends_with('.') && reason.remedy().ends_with('.'),
                 "{reason:?}"
             );
-            assert!(
-                reason
-                    .name()
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b"_4".contains(&b))
-            );
+            assert!(reason.name().bytes().all(|b| b.is_ascii_lowercase() || b"_4".contains(&b)));
         }
     }
 }

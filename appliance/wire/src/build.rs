@@ -33,12 +33,7 @@ use crate::{Arp, Eth, Mac, csum, eth};
 pub const fn eth() -> EthFrame {
     let src = Mac([2, 0, 0, 0, 0, 1]);
     let dst = Mac([2, 0, 0, 0, 0, 2]);
-    EthFrame {
-        src,
-        dst,
-        ethertype: None,
-        padded: false,
-    }
+    EthFrame { src, dst, ethertype: None, padded: false }
 }
 
 /// Starts a packet without a frame, as ICMP errors quote them; mixed families become IPv6.
@@ -69,18 +64,12 @@ impl EthFrame {
 
     /// Sets the EtherType, whatever the frame carries.
     pub const fn ethertype(self, ethertype: u16) -> Self {
-        Self {
-            ethertype: Some(ethertype),
-            ..self
-        }
+        Self { ethertype: Some(ethertype), ..self }
     }
 
     /// Pads the frame with zeros to the 60 bytes that Ethernet wants.
     pub const fn padded(self) -> Self {
-        Self {
-            padded: true,
-            ..self
-        }
+        Self { padded: true, ..self }
     }
 
     /// Carries an IPv4 packet.
@@ -112,11 +101,7 @@ impl EthFrame {
 
     fn wrap(self, ethertype: u16, payload: &[u8]) -> Vec<u8> {
         let ethertype = U16::new(self.ethertype.unwrap_or(ethertype));
-        let header = Eth {
-            dst: self.dst,
-            src: self.src,
-            ethertype,
-        };
+        let header = Eth { dst: self.dst, src: self.src, ethertype };
         let mut frame = [header.as_bytes(), payload].concat();
         if self.padded && frame.len() < eth::FRAME_MIN {
             frame.resize(eth::FRAME_MIN, 0);

@@ -61,10 +61,7 @@ impl Sum {
 #[must_use]
 pub fn sum(bytes: &[u8]) -> Sum {
     let (words, rest) = bytes.as_chunks::<4>();
-    let whole: u64 = words
-        .iter()
-        .map(|word| u64::from(u32::from_ne_bytes(*word)))
-        .sum();
+    let whole: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     let mut last = [0; 4];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     Sum(whole + u64::from(u32::from_ne_bytes(last)))
@@ -122,20 +119,12 @@ impl Delta {
     #[inline]
     #[must_use]
     pub fn apply_udp(self, csum: U16) -> U16 {
-        if csum == U16::ZERO {
-            csum
-        } else {
-            nonzero(self.apply(csum))
-        }
+        if csum == U16::ZERO { csum } else { nonzero(self.apply(csum)) }
     }
 
     const fn of(sum: Sum) -> Self {
         let word = sum.fold();
-        Self(if word == 0xffff {
-            [0; 2]
-        } else {
-            word.to_ne_bytes()
-        })
+        Self(if word == 0xffff { [0; 2] } else { word.to_ne_bytes() })
     }
 
     const fn word(self) -> u16 {
@@ -147,11 +136,7 @@ impl Delta {
 #[inline]
 #[must_use]
 pub fn nonzero(csum: U16) -> U16 {
-    if csum == U16::ZERO {
-        U16::new(0xffff)
-    } else {
-        csum
-    }
+    if csum == U16::ZERO { U16::new(0xffff) } else { csum }
 }
 
 #[cfg(test)]

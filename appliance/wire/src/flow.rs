@@ -96,20 +96,14 @@ impl<F: Family> Tuple<F> {
     #[inline]
     #[must_use]
     pub const fn source(&self) -> Endpoint<F> {
-        Endpoint {
-            addr: self.src,
-            port: self.sport,
-        }
+        Endpoint { addr: self.src, port: self.sport }
     }
 
     /// Where the packet goes to.
     #[inline]
     #[must_use]
     pub const fn destination(&self) -> Endpoint<F> {
-        Endpoint {
-            addr: self.dst,
-            port: self.dport,
-        }
+        Endpoint { addr: self.dst, port: self.dport }
     }
 
     /// The tuple of the answer: source and destination exchanged.
@@ -216,10 +210,7 @@ impl<F: Family> FlowKey<F> {
     #[inline]
     #[must_use]
     pub const fn mirror(&self) -> Self {
-        Self {
-            tuple: self.tuple.mirror(),
-            protocol: self.protocol,
-        }
+        Self { tuple: self.tuple.mirror(), protocol: self.protocol }
     }
 }
 
@@ -241,14 +232,9 @@ mod tests {
 
     #[test]
     fn an_answer_travels_the_mirrored_tuple() {
-        let client = Endpoint::<V4> {
-            addr: "198.51.100.7".parse().unwrap(),
-            port: Port::new(40000),
-        };
-        let vip = Endpoint::<V4> {
-            addr: "192.0.2.1".parse().unwrap(),
-            port: Port::new(80),
-        };
+        let client =
+            Endpoint::<V4> { addr: "198.51.100.7".parse().unwrap(), port: Port::new(40000) };
+        let vip = Endpoint::<V4> { addr: "192.0.2.1".parse().unwrap(), port: Port::new(80) };
         let request = Tuple::new(client, vip);
         assert_eq!(request.to_string(), "198.51.100.7:40000 > 192.0.2.1:80");
         assert_eq!(request.mirror(), Tuple::new(vip, client));

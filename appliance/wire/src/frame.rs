@@ -58,11 +58,7 @@ impl VecFrame {
         let mut memory = vec![0; HEADROOM];
         memory.extend_from_slice(bytes);
         let head_end = HEADROOM + bytes.len().saturating_sub(tail_len);
-        Self {
-            memory,
-            start: HEADROOM,
-            head_end,
-        }
+        Self { memory, start: HEADROOM, head_end }
     }
 
     /// The bytes of the whole chain.
@@ -74,15 +70,11 @@ impl VecFrame {
 
 impl Frame for VecFrame {
     fn head(&self) -> &[u8] {
-        self.memory
-            .get(self.start..self.head_end)
-            .unwrap_or_default()
+        self.memory.get(self.start..self.head_end).unwrap_or_default()
     }
 
     fn head_mut(&mut self) -> &mut [u8] {
-        self.memory
-            .get_mut(self.start..self.head_end)
-            .unwrap_or_default()
+        self.memory.get_mut(self.start..self.head_end).unwrap_or_default()
     }
 
     fn len(&self) -> usize {
@@ -126,15 +118,8 @@ impl Eq for VecFrame {}
 
 impl fmt::Debug for VecFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "VecFrame({}+{}:",
-            self.head().len(),
-            self.len() - self.head().len()
-        )?;
-        self.bytes()
-            .iter()
-            .try_for_each(|byte| write!(f, " {byte:02x}"))?;
+        write!(f, "VecFrame({}+{}:", self.head().len(), self.len() - self.head().len())?;
+        self.bytes().iter().try_for_each(|byte| write!(f, " {byte:02x}"))?;
         f.write_str(")")
     }
 }

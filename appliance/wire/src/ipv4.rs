@@ -82,14 +82,7 @@ impl Ipv4 {
     /// The checksum that a header without options should have.
     #[must_use]
     pub fn checksum(&self) -> U16 {
-        csum::sum(
-            Self {
-                csum: U16::ZERO,
-                ..*self
-            }
-            .as_bytes(),
-        )
-        .checksum()
+        csum::sum(Self { csum: U16::ZERO, ..*self }.as_bytes()).checksum()
     }
 }
 
@@ -102,23 +95,12 @@ mod tests {
         let mut ip = Ipv4::read_from_bytes(&[0; 20]).unwrap();
         ip.version_ihl = 0x4f;
         assert_eq!((ip.version(), ip.header_len()), (4, 60));
-        for (frag, dont, is) in [
-            (0, false, false),
-            (0x4000, true, false),
-            (0x2000, false, true),
-        ] {
+        for (frag, dont, is) in [(0, false, false), (0x4000, true, false), (0x2000, false, true)] {
             ip.frag = U16::new(frag);
-            assert_eq!(
-                (ip.dont_fragment(), ip.is_fragment()),
-                (dont, is),
-                "{frag:#x}"
-            );
+            assert_eq!((ip.dont_fragment(), ip.is_fragment()), (dont, is), "{frag:#x}");
         }
         ip.frag = U16::new(1);
-        assert!(
-            ip.is_fragment(),
-            "a last fragment has no flag, only an offset"
-        );
+        assert!(ip.is_fragment(), "a last fragment has no flag, only an offset");
     }
 
     #[test]

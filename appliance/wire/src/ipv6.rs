@@ -92,9 +92,6 @@ mod tests {
         let mut ip = Ipv6::read_from_bytes(&[0; 40]).unwrap();
         ip.version_class_label = Ipv6::word(0xb8, 0xfff_beef0);
         assert_eq!(ip.as_bytes().first_chunk(), Some(&[0x6b, 0x8b, 0xee, 0xf0]));
-        assert_eq!(
-            (ip.version(), ip.traffic_class(), ip.flow_label()),
-            (6, 0xb8, 0xb_eef0)
-        );
+        assert_eq!((ip.version(), ip.traffic_class(), ip.flow_label()), (6, 0xb8, 0xb_eef0));
     }
 }

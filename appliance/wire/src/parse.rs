@@ -186,11 +186,7 @@ impl Malformed {
 #[must_use]
 pub fn parse(head: &[u8], chain_len: usize) -> Outcome {
     let Ok((eth, l3)) = Eth::ref_from_prefix(head) else {
-        return Outcome::Bad(short(
-            Malformed::TruncatedEthernet,
-            size_of::<Eth>(),
-            chain_len,
-        ));
+        return Outcome::Bad(short(Malformed::TruncatedEthernet, size_of::<Eth>(), chain_len));
     };
     let available = chain_len.saturating_sub(size_of::<Eth>());
     match eth.ethertype.get() {
@@ -290,12 +286,7 @@ fn parse_v6_fragment(ip: &Ipv6, payload: &[u8], payload_len: usize) -> Result<Ou
     let Some(protocol) = L4::from_number(header.next_header) else {
         return Ok(Outcome::NotOurs);
     };
-    let piece = Piece {
-        src: ip.src,
-        dst: ip.dst,
-        id: header.id.get(),
-        protocol,
-    };
+    let piece = Piece { src: ip.src, dst: ip.dst, id: header.id.get(), protocol };
     Ok(Outcome::Fragment(Fragment::V6(piece)))
 }
 
@@ -326,12 +317,7 @@ impl Transport {
         if !(size_of::<Tcp>()..=len).contains(&tcp.header_len()) {
             return Err(Malformed::BadTcpHeaderLength);
         }
-        Ok(Self {
-            sport: tcp.src,
-            dport: tcp.dst,
-            protocol: L4::Tcp,
-            flags: tcp.flags,
-        })
+        Ok(Self { sport: tcp.src, dport: tcp.dst, protocol: L4::Tcp, flags: tcp.flags })
     }
 
     #[inline]
@@ -343,37 +329,20 @@ impl Transport {
         if !(size_of::<Udp>()..=len).contains(&udp.len.get().into()) {
             return Err(Malformed::BadUdpLength);
         }
-        Ok(Self {
-            sport: udp.src,
-            dport: udp.dst,
-            protocol: L4::Udp,
-            flags: TcpFlags::NONE,
-        })
+        Ok(Self { sport: udp.src, dport: udp.dst, protocol: L4::Udp, flags: TcpFlags::NONE })
     }
 
     #[inline]
     fn key<F: Family>(&self, src: F::Addr, dst: F::Addr) -> FlowKey<F> {
-        let tuple = Tuple {
-            src,
-            dst,
-            sport: self.sport,
-            dport: self.dport,
-        };
-        FlowKey {
-            tuple,
-            protocol: self.protocol,
-        }
+        let tuple = Tuple { src, dst, sport: self.sport, dport: self.dport };
+        FlowKey { tuple, protocol: self.protocol }
     }
 }
 
 /// Why `need` bytes cannot be read: the chain has them further on, or it ends for `reason`.
 #[cold]
 fn short(reason: Malformed, need: usize, available: usize) -> Malformed {
-    if available < need {
-        reason
-    } else {
-        Malformed::SplitHeaders
-    }
+    if available < need { reason } else { Malformed::SplitHeaders }
 }
 
 #[cfg(test)]

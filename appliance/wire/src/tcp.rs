@@ -139,10 +139,7 @@ mod tests {
             (flags.syn(), flags.ack(), flags.fin(), flags.rst()),
             (true, true, false, false)
         );
-        assert!(
-            !TcpFlags::SYN.contains(flags),
-            "SYN alone is not SYN and ACK"
-        );
+        assert!(!TcpFlags::SYN.contains(flags), "SYN alone is not SYN and ACK");
     }
 
     #[test]

@@ -54,12 +54,8 @@ pub fn verify(frame: &[u8]) -> Result<(), Fault> {
 
 fn verify_v4(l3: &[u8]) -> Result<(), Fault> {
     let (ip, _) = Ipv4::ref_from_prefix(l3).map_err(|_| Fault::Truncated)?;
-    let packet = l3
-        .get(..ip.total_len.get().into())
-        .ok_or(Fault::Truncated)?;
-    let (header, body) = packet
-        .split_at_checked(ip.header_len())
-        .ok_or(Fault::Truncated)?;
+    let packet = l3.get(..ip.total_len.get().into()).ok_or(Fault::Truncated)?;
+    let (header, body) = packet.split_at_checked(ip.header_len()).ok_or(Fault::Truncated)?;
     if !csum::sum(header).is_intact() {
         return Err(Fault::Ipv4Header);
     }
@@ -71,9 +67,7 @@ fn verify_v4(l3: &[u8]) -> Result<(), Fault> {
 
 fn verify_v6(l3: &[u8]) -> Result<(), Fault> {
     let (ip, rest) = Ipv6::ref_from_prefix(l3).map_err(|_| Fault::Truncated)?;
-    let body = rest
-        .get(..ip.payload_len.get().into())
-        .ok_or(Fault::Truncated)?;
+    let body = rest.get(..ip.payload_len.get().into()).ok_or(Fault::Truncated)?;
     verify_content::<V6>(ip.src, ip.dst, ip.next_header, body)
 }
 
@@ -108,10 +102,7 @@ fn verify_content<F: Family>(
 fn udp_to_sum(body: &[u8], family: FamilyId) -> Result<Option<&[u8]>, Fault> {
     let (udp, _) = Udp::ref_from_prefix(body).map_err(|_| Fault::Truncated)?;
     if udp.csum != U16::ZERO {
-        return body
-            .get(..udp.len.get().into())
-            .map(Some)
-            .ok_or(Fault::Truncated);
+        return body.get(..udp.len.get().into()).map(Some).ok_or(Fault::Truncated);
     }
     match family {
         FamilyId::V4 => Ok(None),

@@ -20,17 +20,9 @@ where
     let (view, rest) = H::ref_from_prefix(&longer).expect("the bytes are there");
     assert_eq!((view, rest), (&expected, &[0xaa][..]));
     for fill in [[0; LEN], [0xff; LEN], counting()] {
-        assert_eq!(
-            H::read_from_bytes(&fill)
-                .expect("any bytes are legal")
-                .as_bytes(),
-            fill
-        );
+        assert_eq!(H::read_from_bytes(&fill).expect("any bytes are legal").as_bytes(), fill);
     }
-    assert!(
-        H::ref_from_prefix(&longer[..LEN - 1]).is_err(),
-        "a byte is missing"
-    );
+    assert!(H::ref_from_prefix(&longer[..LEN - 1]).is_err(), "a byte is missing");
 }
 
 #[test]

@@ -22,22 +22,11 @@ struct Spec {
 impl Spec {
     fn build(&self) -> Vec<u8> {
         let ip = build::eth().ip(self.ends.0, self.ends.1).ttl(self.ttl);
-        let ip = if self.ends.0.is_ipv4() {
-            ip.options(&self.options)
-        } else {
-            ip
-        };
-        let ip = if self.dont_fragment {
-            ip.dont_fragment()
-        } else {
-            ip
-        };
+        let ip = if self.ends.0.is_ipv4() { ip.options(&self.options) } else { ip };
+        let ip = if self.dont_fragment { ip.dont_fragment() } else { ip };
         let (sport, dport) = self.ports;
         match self.protocol {
-            L4::Tcp => ip
-                .tcp(sport, dport)
-                .flags(TcpFlags(self.flags))
-                .payload(&self.payload),
+            L4::Tcp => ip.tcp(sport, dport).flags(TcpFlags(self.flags)).payload(&self.payload),
             L4::Udp => ip.udp(sport, dport).payload(&self.payload),
         }
     }
@@ -49,25 +38,18 @@ fn spec() -> impl Strategy<Value = Spec> {
     let header = (any::<u8>(), any::<u8>(), any::<bool>());
     let bytes = (vec(any::<u8>(), 0..=40), vec(any::<u8>(), 0..100));
     let protocol = prop_oneof![Just(L4::Tcp), Just(L4::Udp)];
-    (
-        prop_oneof![v4, v6],
-        any::<(u16, u16)>(),
-        protocol,
-        header,
-        bytes,
+    (prop_oneof![v4, v6], any::<(u16, u16)>(), protocol, header, bytes).prop_map(
+        |(ends, ports, protocol, (ttl, flags, dont_fragment), (options, payload))| Spec {
+            ends,
+            ports,
+            protocol,
+            ttl,
+            flags,
+            dont_fragment,
+            options,
+            payload,
+        },
     )
-        .prop_map(
-            |(ends, ports, protocol, (ttl, flags, dont_fragment), (options, payload))| Spec {
-                ends,
-                ports,
-                protocol,
-                ttl,
-                flags,
-                dont_fragment,
-                options,
-                payload,
-            },
-        )
 }
 
 /// What is common to the outcomes of both families, as text and numbers.
@@ -76,20 +58,12 @@ fn read(frame: &[u8]) -> Option<(String, usize, u8, u8, bool)> {
         key.to_string()
     }
     match parse(frame, frame.len()) {
-        Outcome::V4(p) => Some((
-            key(p.key()),
-            p.ip_len(),
-            p.ttl(),
-            p.tcp_flags().0,
-            p.dont_fragment(),
-        )),
-        Outcome::V6(p) => Some((
-            key(p.key()),
-            p.ip_len(),
-            p.ttl(),
-            p.tcp_flags().0,
-            p.dont_fragment(),
-        )),
+        Outcome::V4(p) => {
+            Some((key(p.key()), p.ip_len(), p.ttl(), p.tcp_flags().0, p.dont_fragment()))
+        }
+        Outcome::V6(p) => {
+            Some((key(p.key()), p.ip_len(), p.ttl(), p.tcp_flags().0, p.dont_fragment()))
+        }
         _ => None,
     }
 }

@@ -26,20 +26,13 @@ const ICMP4: &str = "02000000010202000000010108004500003b666600003f0101090a01005
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digit = |digit: u8| (digit as char).to_digit(16).expect("a hexadecimal digit") as u8;
-    hex.as_bytes()
-        .chunks(2)
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
+    hex.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
 /// Sends a request to another server as NAT does, MACs left alone.
 fn nat<F: Family>(frame: &mut [u8], key: FlowKey<F>, l4: usize, server: Endpoint<F>) {
     let old = key.tuple;
-    let new = Tuple {
-        dst: server.addr,
-        dport: server.port,
-        ..old
-    };
+    let new = Tuple { dst: server.addr, dport: server.port, ..old };
     let l3 = &mut frame[14..];
     let header = Delta::between(old.dst.as_bytes(), new.dst.as_bytes());
     assert!(F::write_addresses(l3, new.src, new.dst));
@@ -62,15 +55,10 @@ fn nat<F: Family>(frame: &mut [u8], key: FlowKey<F>, l4: usize, server: Endpoint
 
 #[test]
 fn nat_of_ipv4_is_the_kernels() {
-    let server = Endpoint::<V4> {
-        addr: "10.2.0.11".parse().unwrap(),
-        port: 9500.into(),
-    };
+    let server = Endpoint::<V4> { addr: "10.2.0.11".parse().unwrap(), port: 9500.into() };
     for (before, after) in [(SYN4_IN, SYN4_OUT), (UDP4_IN, UDP4_OUT)] {
         let mut frame = bytes(before);
-        let Outcome::V4(packet) = parse(&frame, frame.len()) else {
-            panic!("{before}")
-        };
+        let Outcome::V4(packet) = parse(&frame, frame.len()) else { panic!("{before}") };
         nat(&mut frame, packet.key(), packet.l4(), server);
         assert_eq!(frame[14..], bytes(after)[14..]);
     }
@@ -78,23 +66,16 @@ fn nat_of_ipv4_is_the_kernels() {
 
 #[test]
 fn nat_of_ipv6_is_the_kernels() {
-    let server = Endpoint::<V6> {
-        addr: "fd00:2::11".parse().unwrap(),
-        port: 9500.into(),
-    };
+    let server = Endpoint::<V6> { addr: "fd00:2::11".parse().unwrap(), port: 9500.into() };
     let mut frame = bytes(SYN6_IN);
-    let Outcome::V6(packet) = parse(&frame, frame.len()) else {
-        panic!("not parsed")
-    };
+    let Outcome::V6(packet) = parse(&frame, frame.len()) else { panic!("not parsed") };
     nat(&mut frame, packet.key(), packet.l4(), server);
     assert_eq!(frame[14..], bytes(SYN6_OUT)[14..]);
 }
 
 #[test]
 fn the_referee_agrees_with_the_kernel() {
-    for frame in [
-        SYN4_IN, SYN4_OUT, UDP4_IN, UDP4_OUT, SYN6_IN, SYN6_OUT, ICMP4,
-    ] {
+    for frame in [SYN4_IN, SYN4_OUT, UDP4_IN, UDP4_OUT, SYN6_IN, SYN6_OUT, ICMP4] {
         let mut frame = bytes(frame);
         assert_eq!(verify(&frame), Ok(()));
         *frame.last_mut().unwrap() ^= 0x40;
@@ -108,37 +89,18 @@ fn the_builder_makes_the_bytes_that_were_recorded() {
         let [dst, src] = ["02:00:00:00:01:01", "02:00:00:00:01:02"].map(|mac| mac.parse().unwrap());
         build::eth().dst(dst).src(src)
     };
-    let ip = |id| {
-        eth()
-            .ipv4([10, 1, 0, 2], [10, 1, 0, 80])
-            .id(id)
-            .dont_fragment()
-    };
-    let syn = ip(0x1111)
-        .tcp(45000, 9000)
-        .seq(1000)
-        .flags(TcpFlags::SYN)
-        .payload(b"");
+    let ip = |id| eth().ipv4([10, 1, 0, 2], [10, 1, 0, 80]).id(id).dont_fragment();
+    let syn = ip(0x1111).tcp(45000, 9000).seq(1000).flags(TcpFlags::SYN).payload(b"");
     assert_eq!(syn, bytes(SYN4_IN));
     assert_eq!(ip(0x5555).udp(49000, 9000).payload(b"abc"), bytes(UDP4_IN));
-    let (client, vip) = (
-        [0xfd00, 1, 0, 0, 0, 0, 0, 2],
-        [0xfd00, 1, 0, 0, 0, 0, 0, 0x80],
-    );
-    let syn = eth()
-        .ipv6(client, vip)
-        .flow_label(0x12345)
-        .tcp(48000, 9100)
-        .seq(1000);
+    let (client, vip) = ([0xfd00, 1, 0, 0, 0, 0, 0, 2], [0xfd00, 1, 0, 0, 0, 0, 0, 0x80]);
+    let syn = eth().ipv6(client, vip).flow_label(0x12345).tcp(48000, 9100).seq(1000);
     assert_eq!(syn.flags(TcpFlags::SYN).payload(b""), bytes(SYN6_IN));
 }
 
 #[test]
 fn an_icmp_error_is_built_as_a_server_sent_it() {
-    let quoted = build::packet([10, 1, 0, 2], [10, 1, 0, 80])
-        .ttl(63)
-        .id(0x5555)
-        .dont_fragment();
+    let quoted = build::packet([10, 1, 0, 2], [10, 1, 0, 80]).ttl(63).id(0x5555).dont_fragment();
     // The quoted checksum is the one before NAT turned the addresses back; the kernel leaves it.
     let quoted = quoted.udp(49000, 9000).checksum(0x42e1).payload(b"abc");
     let error = build::eth()

@@ -12,11 +12,7 @@ use crate::snapshot::{Candidate, ServerView, ServiceView};
 pub(super) fn pick<'a>(service: &'a ServiceView, servers: &[ServerView]) -> Option<&'a Candidate> {
     service.state.advance(|last| {
         let (tail, head) = after(&service.candidates, servers, slot(last));
-        match tail
-            .iter()
-            .chain(head)
-            .find(|candidate| candidate.weight > 0)
-        {
+        match tail.iter().chain(head).find(|candidate| candidate.weight > 0) {
             Some(chosen) => (Some(chosen), word(Some(chosen.id.slot))),
             None => (None, last),
         }
@@ -25,9 +21,7 @@ pub(super) fn pick<'a>(service: &'a ServiceView, servers: &[ServerView]) -> Opti
 
 pub(super) fn server_removed(state: &SchedState, removed: u32, before: Option<u32>) {
     let removed = word(Some(removed));
-    let _ = state
-        .0
-        .compare_exchange(removed, word(before), Ordering::Relaxed, Ordering::Relaxed);
+    let _ = state.0.compare_exchange(removed, word(before), Ordering::Relaxed, Ordering::Relaxed);
 }
 
 fn slot(word: u64) -> Option<u32> {

@@ -29,10 +29,7 @@ impl Passes {
             heaviest = heaviest.max(weight);
         }
         let fall = common.max(1);
-        Self {
-            highest: heaviest.saturating_sub(fall - 1),
-            fall,
-        }
+        Self { highest: heaviest.saturating_sub(fall - 1), fall }
     }
 }
 
@@ -56,23 +53,15 @@ pub(super) fn pick<'a>(service: &'a ServiceView, servers: &[ServerView]) -> Opti
         };
         let reaches = |threshold| move |candidate: &&Candidate| candidate.weight >= threshold;
         // A fresh pass always finds the heaviest server: no threshold is above its weight.
-        let found = tail
-            .iter()
-            .find(reaches(threshold))
-            .map(|chosen| (chosen, threshold))
-            .or_else(|| {
+        let found =
+            tail.iter().find(reaches(threshold)).map(|chosen| (chosen, threshold)).or_else(|| {
                 let mut pass = service.candidates.iter();
                 pass.find(reaches(lower)).map(|chosen| (chosen, lower))
             });
         match found {
-            Some((chosen, threshold)) => (
-                Some(chosen),
-                State {
-                    last: Some(chosen.id.slot),
-                    threshold,
-                }
-                .into(),
-            ),
+            Some((chosen, threshold)) => {
+                (Some(chosen), State { last: Some(chosen.id.slot), threshold }.into())
+            }
             None => (None, word),
         }
     })
@@ -89,27 +78,16 @@ pub(super) fn servers_changed(service: &Service, state: &SchedState) {
         } else {
             threshold
         };
-        Some(
-            State {
-                last: None,
-                threshold,
-            }
-            .into(),
-        )
+        Some(State { last: None, threshold }.into())
     };
-    let updated = state
-        .0
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, edited);
+    let updated = state.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, edited);
     debug_assert!(updated.is_ok());
 }
 
 impl From<u64> for State {
     fn from(word: u64) -> Self {
         let last = ((word >> 32) as u32).checked_sub(1);
-        Self {
-            last,
-            threshold: word as u32,
-        }
+        Self { last, threshold: word as u32 }
     }
 }
 

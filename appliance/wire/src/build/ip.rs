@@ -97,58 +97,37 @@ impl IpPacket {
 
     /// Forbids routers to fragment; on IPv6 they never do.
     pub fn dont_fragment(self) -> Self {
-        Self {
-            dont_fragment: true,
-            ..self
-        }
+        Self { dont_fragment: true, ..self }
     }
 
     /// Makes it the fragment at this offset (a multiple of 8); what follows is not checksummed.
     pub fn fragment(self, offset_bytes: u16, more: bool) -> Self {
-        Self {
-            fragment: Some(Place { offset_bytes, more }),
-            ..self
-        }
+        Self { fragment: Some(Place { offset_bytes, more }), ..self }
     }
 
     /// Adds IPv4 options, padded to 4 bytes; at most 40 fit. IPv6 has none.
     pub fn options(self, options: &[u8]) -> Self {
-        Self {
-            options: padded_options(options),
-            ..self
-        }
+        Self { options: padded_options(options), ..self }
     }
 
     /// Sets the protocol or next header, whatever the packet carries.
     pub fn protocol(self, protocol: u8) -> Self {
-        Self {
-            protocol: Some(protocol),
-            ..self
-        }
+        Self { protocol: Some(protocol), ..self }
     }
 
     /// Sets the length field (of the packet on IPv4, of the payload on IPv6) to this lie.
     pub fn length(self, length: u16) -> Self {
-        Self {
-            length: Some(length),
-            ..self
-        }
+        Self { length: Some(length), ..self }
     }
 
     /// Sets the header checksum; IPv4 only.
     pub fn checksum(self, checksum: u16) -> Self {
-        Self {
-            checksum: Checksum::Fixed(checksum),
-            ..self
-        }
+        Self { checksum: Checksum::Fixed(checksum), ..self }
     }
 
     /// Makes the header checksum wrong; IPv4 only.
     pub fn bad_checksum(self) -> Self {
-        Self {
-            checksum: Checksum::Wrong,
-            ..self
-        }
+        Self { checksum: Checksum::Wrong, ..self }
     }
 
     /// Carries a TCP segment.
@@ -202,16 +181,12 @@ impl IpPacket {
     pub(super) fn wrap(self, protocol: u8, payload: &[u8]) -> Vec<u8> {
         let protocol = self.protocol.unwrap_or(protocol);
         let (packet, ethertype, number) = match self.addresses {
-            Addresses::V4(src, dst) => (
-                self.v4(src, dst, protocol, payload),
-                V4::ETHERTYPE,
-                V4::PROTOCOL,
-            ),
-            Addresses::V6(src, dst) => (
-                self.v6(src, dst, protocol, payload),
-                V6::ETHERTYPE,
-                V6::PROTOCOL,
-            ),
+            Addresses::V4(src, dst) => {
+                (self.v4(src, dst, protocol, payload), V4::ETHERTYPE, V4::PROTOCOL)
+            }
+            Addresses::V6(src, dst) => {
+                (self.v6(src, dst, protocol, payload), V6::ETHERTYPE, V6::PROTOCOL)
+            }
         };
         match self.below {
             Below::Nothing => packet,
@@ -226,11 +201,7 @@ impl IpPacket {
             let more = if place.more { ipv4::MORE_FRAGMENTS } else { 0 };
             (place.offset_bytes / 8) | more
         });
-        let dont_fragment = if self.dont_fragment {
-            ipv4::DONT_FRAGMENT
-        } else {
-            0
-        };
+        let dont_fragment = if self.dont_fragment { ipv4::DONT_FRAGMENT } else { 0 };
         let mut header = Ipv4 {
             version_ihl: 4 << 4 | (header_len / 4) as u8,
             tos: self.tos,
@@ -258,15 +229,8 @@ impl IpPacket {
         let between = fragment.as_ref().map_or(&[][..], IntoBytes::as_bytes);
         let header = Ipv6 {
             version_class_label: Ipv6::word(self.tos, self.flow_label),
-            payload_len: U16::new(
-                self.length
-                    .unwrap_or((between.len() + payload.len()) as u16),
-            ),
-            next_header: if fragment.is_some() {
-                NEXT_FRAGMENT
-            } else {
-                protocol
-            },
+            payload_len: U16::new(self.length.unwrap_or((between.len() + payload.len()) as u16)),
+            next_header: if fragment.is_some() { NEXT_FRAGMENT } else { protocol },
             hop_limit: self.ttl,
             src,
             dst,

@@ -35,13 +35,7 @@ impl TcpSegment {
             urgent: U16::ZERO,
         };
         let checksum = Checksum::Right;
-        Self {
-            ip,
-            header,
-            options: Vec::new(),
-            data_offset_words: None,
-            checksum,
-        }
+        Self { ip, header, options: Vec::new(), data_offset_words: None, checksum }
     }
 
     /// Sets the control bits.
@@ -76,45 +70,28 @@ impl TcpSegment {
 
     /// Adds options, padded to 4 bytes; at most 40 fit.
     pub fn options(self, options: &[u8]) -> Self {
-        Self {
-            options: padded_options(options),
-            ..self
-        }
+        Self { options: padded_options(options), ..self }
     }
 
     /// Sets the header length, in words of 4 bytes, to this lie.
     pub fn data_offset(self, words: u8) -> Self {
-        Self {
-            data_offset_words: Some(words),
-            ..self
-        }
+        Self { data_offset_words: Some(words), ..self }
     }
 
     /// Sets the checksum.
     pub fn checksum(self, checksum: u16) -> Self {
-        Self {
-            checksum: Checksum::Fixed(checksum),
-            ..self
-        }
+        Self { checksum: Checksum::Fixed(checksum), ..self }
     }
 
     /// Makes the checksum wrong.
     pub fn bad_checksum(self) -> Self {
-        Self {
-            checksum: Checksum::Wrong,
-            ..self
-        }
+        Self { checksum: Checksum::Wrong, ..self }
     }
 
     /// The bytes of all layers with this data.
     #[must_use]
     pub fn payload(self, payload: &[u8]) -> Vec<u8> {
-        let Self {
-            ip,
-            mut header,
-            options,
-            ..
-        } = self;
+        let Self { ip, mut header, options, .. } = self;
         let words = (size_of::<Tcp>() + options.len()) / 4;
         header.data_offset = self.data_offset_words.unwrap_or(words as u8) << 4;
         let body = [&options, payload].concat();
@@ -138,36 +115,22 @@ pub struct UdpDatagram {
 impl UdpDatagram {
     pub(super) fn new(ip: IpPacket, sport: u16, dport: u16) -> Self {
         let ports = (Port::new(sport), Port::new(dport));
-        Self {
-            ip,
-            ports,
-            length: None,
-            checksum: Checksum::Right,
-        }
+        Self { ip, ports, length: None, checksum: Checksum::Right }
     }
 
     /// Sets the length field to this lie.
     pub fn length(self, length: u16) -> Self {
-        Self {
-            length: Some(length),
-            ..self
-        }
+        Self { length: Some(length), ..self }
     }
 
     /// Sets the checksum; zero says that there is none.
     pub fn checksum(self, checksum: u16) -> Self {
-        Self {
-            checksum: Checksum::Fixed(checksum),
-            ..self
-        }
+        Self { checksum: Checksum::Fixed(checksum), ..self }
     }
 
     /// Makes the checksum wrong.
     pub fn bad_checksum(self) -> Self {
-        Self {
-            checksum: Checksum::Wrong,
-            ..self
-        }
+        Self { checksum: Checksum::Wrong, ..self }
     }
 
     /// The bytes of all layers with this data.
@@ -176,17 +139,11 @@ impl UdpDatagram {
         let len = size_of::<Udp>() + payload.len();
         let (src, dst) = self.ports;
         let length = U16::new(self.length.unwrap_or(len as u16));
-        let mut header = Udp {
-            src,
-            dst,
-            len: length,
-            csum: U16::ZERO,
-        };
+        let mut header = Udp { src, dst, len: length, csum: U16::ZERO };
         let sum = pseudo(&self.ip, len, L4::Udp).plus(csum::sum(header.as_bytes()));
         let right = csum::nonzero(sum.plus(csum::sum(payload)).checksum());
         header.csum = self.checksum.field(right);
-        self.ip
-            .wrap(L4::Udp.number(), &[header.as_bytes(), payload].concat())
+        self.ip.wrap(L4::Udp.number(), &[header.as_bytes(), payload].concat())
     }
 }
 
@@ -203,13 +160,7 @@ pub struct IcmpMessage {
 
 impl IcmpMessage {
     pub(super) fn new(ip: IpPacket, kind: u8, code: u8) -> Self {
-        Self {
-            ip,
-            kind,
-            code,
-            rest: [0; 4],
-            checksum: Checksum::Right,
-        }
+        Self { ip, kind, code, rest: [0; 4], checksum: Checksum::Right }
     }
 
     /// Sets the second word of the header.
@@ -229,10 +180,7 @@ impl IcmpMessage {
 
     /// Makes the checksum wrong.
     pub fn bad_checksum(self) -> Self {
-        Self {
-            checksum: Checksum::Wrong,
-            ..self
-        }
+        Self { checksum: Checksum::Wrong, ..self }
     }
 
     /// The bytes of all layers with this body: data of an echo, the packet that an error quotes.

@@ -16,13 +16,7 @@ fn by_definition(bytes: &[u8]) -> u16 {
 
 /// 16-bit words, the two zeros of one's complement more often than chance has them.
 fn words(count: usize) -> impl Strategy<Value = Vec<u8>> {
-    let word = prop_oneof![
-        Just(0u16),
-        Just(0xffff),
-        Just(0xfffe),
-        Just(1),
-        any::<u16>()
-    ];
+    let word = prop_oneof![Just(0u16), Just(0xffff), Just(0xfffe), Just(1), any::<u16>()];
     proptest::collection::vec(word, count)
         .prop_map(|words| words.iter().flat_map(|word| word.to_be_bytes()).collect())
 }
@@ -60,11 +54,7 @@ fn udp_never_says_none_by_accident_and_never_stops_saying_it() {
         assert_eq!(delta.apply_udp(U16::ZERO), U16::ZERO);
         for csum in [1, 0x1233, 0x1234, 0xedcb, !from, from, 0xffff] {
             if csum != 0 {
-                assert_ne!(
-                    delta.apply_udp(U16::new(csum)),
-                    U16::ZERO,
-                    "{from:#x} {csum:#x}"
-                );
+                assert_ne!(delta.apply_udp(U16::new(csum)), U16::ZERO, "{from:#x} {csum:#x}");
             }
         }
     }
@@ -72,10 +62,7 @@ fn udp_never_says_none_by_accident_and_never_stops_saying_it() {
 
 #[test]
 fn the_longest_frame_of_all_ones_does_not_overflow() {
-    assert_eq!(
-        sum(&[0xff; 65_535]).checksum().get(),
-        by_definition(&[0xff; 65_535])
-    );
+    assert_eq!(sum(&[0xff; 65_535]).checksum().get(), by_definition(&[0xff; 65_535]));
 }
 
 proptest! {

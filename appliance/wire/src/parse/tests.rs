@@ -8,10 +8,7 @@ fn ip4() -> IpPacket {
 }
 
 fn ip6() -> IpPacket {
-    let (client, vip) = (
-        [0x2001, 0xdb8, 0, 0, 0, 0, 0, 7],
-        [0x2001, 0xdb8, 1, 0, 0, 0, 0, 1],
-    );
+    let (client, vip) = ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7], [0x2001, 0xdb8, 1, 0, 0, 0, 0, 1]);
     build::eth().ipv6(client, vip)
 }
 
@@ -25,19 +22,9 @@ fn bad(reason: Malformed) -> Outcome {
 
 #[test]
 fn a_syn_is_read_as_it_was_built() {
-    let frame = ip4()
-        .ttl(63)
-        .dont_fragment()
-        .tcp(40000, 80)
-        .flags(TcpFlags::SYN)
-        .payload(b"hello");
-    let Outcome::V4(packet) = whole(&frame) else {
-        panic!("{:?}", whole(&frame))
-    };
-    assert_eq!(
-        packet.key().to_string(),
-        "TCP 198.51.100.7:40000 > 192.0.2.1:80"
-    );
+    let frame = ip4().ttl(63).dont_fragment().tcp(40000, 80).flags(TcpFlags::SYN).payload(b"hello");
+    let Outcome::V4(packet) = whole(&frame) else { panic!("{:?}", whole(&frame)) };
+    assert_eq!(packet.key().to_string(), "TCP 198.51.100.7:40000 > 192.0.2.1:80");
     assert_eq!((packet.l3(), packet.l4(), packet.ip_len()), (14, 34, 45));
     assert_eq!((packet.ttl(), packet.dont_fragment()), (63, true));
     assert_eq!(packet.tcp_flags(), TcpFlags::SYN);
@@ -46,13 +33,8 @@ fn a_syn_is_read_as_it_was_built() {
 #[test]
 fn a_datagram_over_ipv6_is_read_as_it_was_built() {
     let frame = ip6().ttl(2).udp(5353, 53).payload(b"abc");
-    let Outcome::V6(packet) = whole(&frame) else {
-        panic!("{:?}", whole(&frame))
-    };
-    assert_eq!(
-        packet.key().to_string(),
-        "UDP [2001:db8::7]:5353 > [2001:db8:1::1]:53"
-    );
+    let Outcome::V6(packet) = whole(&frame) else { panic!("{:?}", whole(&frame)) };
+    assert_eq!(packet.key().to_string(), "UDP [2001:db8::7]:5353 > [2001:db8:1::1]:53");
     assert_eq!((packet.l3(), packet.l4(), packet.ip_len()), (14, 54, 51));
     assert_eq!((packet.ttl(), packet.dont_fragment()), (2, true));
     assert_eq!(packet.tcp_flags(), TcpFlags::NONE);
@@ -60,14 +42,8 @@ fn a_datagram_over_ipv6_is_read_as_it_was_built() {
 
 #[test]
 fn padding_is_not_part_of_the_packet() {
-    let padded = build::eth()
-        .padded()
-        .ipv4([1, 2, 3, 4], [5, 6, 7, 8])
-        .udp(1, 2)
-        .payload(b"");
-    let Outcome::V4(packet) = whole(&padded) else {
-        panic!("{:?}", whole(&padded))
-    };
+    let padded = build::eth().padded().ipv4([1, 2, 3, 4], [5, 6, 7, 8]).udp(1, 2).payload(b"");
+    let Outcome::V4(packet) = whole(&padded) else { panic!("{:?}", whole(&padded)) };
     assert_eq!((padded.len(), packet.ip_len()), (60, 28));
 }
 
@@ -75,9 +51,7 @@ fn padding_is_not_part_of_the_packet() {
 fn options_are_skipped() {
     for len in 1..=40 {
         let frame = ip4().options(&vec![1; len]).tcp(1, 2).payload(b"");
-        let Outcome::V4(packet) = whole(&frame) else {
-            panic!("{:?}", whole(&frame))
-        };
+        let Outcome::V4(packet) = whole(&frame) else { panic!("{:?}", whole(&frame)) };
         assert_eq!(packet.l4(), 34 + len.next_multiple_of(4));
         assert_eq!(
             (packet.key().tuple.sport, packet.key().tuple.dport),
@@ -90,31 +64,17 @@ fn options_are_skipped() {
 fn a_chain_is_read_from_its_first_segment() {
     let frame = ip4().tcp(1, 2).payload(&[0; 1000]);
     assert_eq!(parse(&frame[..54], frame.len()), whole(&frame));
-    assert_eq!(
-        parse(&frame[..53], frame.len()),
-        bad(Malformed::SplitHeaders)
-    );
+    assert_eq!(parse(&frame[..53], frame.len()), bad(Malformed::SplitHeaders));
     for head_len in 0..53 {
         let outcome = parse(&frame[..head_len], frame.len());
         assert_eq!(outcome, bad(Malformed::SplitHeaders), "{head_len}");
     }
-    assert_eq!(
-        parse(&frame[..10], 14),
-        bad(Malformed::SplitHeaders),
-        "the chain just has it"
-    );
+    assert_eq!(parse(&frame[..10], 14), bad(Malformed::SplitHeaders), "the chain just has it");
     assert_eq!(parse(&frame[..10], 13), bad(Malformed::TruncatedEthernet));
-    assert_eq!(
-        parse(&frame[..20], 34),
-        bad(Malformed::SplitHeaders),
-        "the chain just has it"
-    );
+    assert_eq!(parse(&frame[..20], 34), bad(Malformed::SplitHeaders), "the chain just has it");
     assert_eq!(parse(&frame[..20], 33), bad(Malformed::TruncatedIp));
     let options = ip4().options(&[1; 8]).udp(1, 2).payload(b"");
-    assert_eq!(
-        parse(&options[..41], options.len()),
-        bad(Malformed::SplitHeaders)
-    );
+    assert_eq!(parse(&options[..41], options.len()), bad(Malformed::SplitHeaders));
 }
 
 #[test]
@@ -138,11 +98,7 @@ fn other_protocols_are_not_ours() {
     let arp = Arp::request(Mac([2; 6]), Addr4([10, 0, 0, 1]), Addr4([10, 0, 0, 2]));
     let frames = [
         build::eth().arp(&arp),
-        build::eth()
-            .ethertype(0x8100)
-            .ipv4([1; 4], [2; 4])
-            .tcp(1, 2)
-            .payload(b""),
+        build::eth().ethertype(0x8100).ipv4([1; 4], [2; 4]).tcp(1, 2).payload(b""),
         ip4().icmp(8, 0).echo(1, 1).payload(b"ping"),
         ip6().icmp(128, 0).echo(1, 1).payload(b"ping"),
         ip4().ipv4([1; 4], [2; 4]).tcp(1, 2).payload(b""),
@@ -157,45 +113,14 @@ fn other_protocols_are_not_ours() {
 
 #[test]
 fn every_fragment_of_a_packet_names_the_same_packet() {
-    let first = whole(
-        &ip4()
-            .id(0x1234)
-            .fragment(0, true)
-            .udp(1, 2)
-            .payload(&[0; 8]),
-    );
-    let last = whole(
-        &ip4()
-            .id(0x1234)
-            .fragment(16, false)
-            .protocol(17)
-            .payload(b"x"),
-    );
-    let Outcome::Fragment(Fragment::V4(piece)) = first else {
-        panic!("{first:?}")
-    };
-    assert_eq!(
-        (piece.id, piece.protocol, piece.dst),
-        (0x1234, L4::Udp, Addr4([192, 0, 2, 1]))
-    );
+    let first = whole(&ip4().id(0x1234).fragment(0, true).udp(1, 2).payload(&[0; 8]));
+    let last = whole(&ip4().id(0x1234).fragment(16, false).protocol(17).payload(b"x"));
+    let Outcome::Fragment(Fragment::V4(piece)) = first else { panic!("{first:?}") };
+    assert_eq!((piece.id, piece.protocol, piece.dst), (0x1234, L4::Udp, Addr4([192, 0, 2, 1])));
     assert_eq!(first, last);
-    let first = whole(
-        &ip6()
-            .id(0x1234_5678)
-            .fragment(0, true)
-            .tcp(1, 2)
-            .payload(&[0; 8]),
-    );
-    let last = whole(
-        &ip6()
-            .id(0x1234_5678)
-            .fragment(24, false)
-            .protocol(6)
-            .payload(b"x"),
-    );
-    let Outcome::Fragment(Fragment::V6(piece)) = first else {
-        panic!("{first:?}")
-    };
+    let first = whole(&ip6().id(0x1234_5678).fragment(0, true).tcp(1, 2).payload(&[0; 8]));
+    let last = whole(&ip6().id(0x1234_5678).fragment(24, false).protocol(6).payload(b"x"));
+    let Outcome::Fragment(Fragment::V6(piece)) = first else { panic!("{first:?}") };
     assert_eq!((piece.id, piece.protocol), (0x1234_5678, L4::Tcp));
     assert_eq!(first, last);
 }
@@ -234,14 +159,8 @@ fn lies_are_told_apart() {
 
 #[test]
 fn an_l4_checksum_is_left_to_the_receiver() {
-    assert!(matches!(
-        whole(&ip4().tcp(1, 2).bad_checksum().payload(b"")),
-        Outcome::V4(_)
-    ));
-    assert!(matches!(
-        whole(&ip6().udp(1, 2).checksum(0).payload(b"")),
-        Outcome::V6(_)
-    ));
+    assert!(matches!(whole(&ip4().tcp(1, 2).bad_checksum().payload(b"")), Outcome::V4(_)));
+    assert!(matches!(whole(&ip6().udp(1, 2).checksum(0).payload(b"")), Outcome::V6(_)));
 }
 
 #[test]
@@ -258,12 +177,7 @@ fn each_reason_has_a_name_of_its_own_and_a_sentence() {
     let names: std::collections::BTreeSet<_> = Malformed::ALL.map(Malformed::name).into();
     assert_eq!(names.len(), Malformed::ALL.len());
     for reason in Malformed::ALL {
-        assert!(
-            reason
-                .name()
-                .bytes()
-                .all(|c| c == b'_' || c.is_ascii_lowercase() || c == b'4')
-        );
+        assert!(reason.name().bytes().all(|c| c == b'_' || c.is_ascii_lowercase() || c == b'4'));
         assert!(reason.to_string().len() > 20, "{reason}");
     }
 }

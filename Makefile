@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Every task has one door. `make` alone lists them.
+
+LAB ?= lab
+TOPOLOGY ?= two-arm
+FUZZ_SECONDS ?= 600
+PYTHON := /usr/bin/python3 -B
+NEED_ROOT = @test "$$(id -u)" -eq 0 || { echo \
+	"make $@ needs root: it makes network namespaces. make test-pure and make check do not." >&2; \
+	exit 1; }
+
+.DEFAULT_GOAL := list
+.PHONY: list demo test check test-pure fuzz lab-up lab-down build
+
+list: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+demo: ## build, then show all four modes with real servers (root; KEEP=1 leaves it running)
+	$(NEED_ROOT)
+	lab/install.sh demo
+	lab/demo.sh
+
+test: ## everything: format, lints, unit tests, the lab (root)
+	$(NEED_ROOT)
+	lab/install.sh test
+	$(MAKE) check
+	$(MAKE) test-pure
+	cargo test --workspace --exclude wire --exclude lb --exclude control
+	$(MAKE) build
+	cd lab/tests && $(PYTHON) -m pytest -q -p no:cacheprovider
+
+check: ## format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+test-pure: ## the crates without DPDK: no root, no hugepages, seconds
+	lab/pure-tests.sh
+
+build:
+	cargo build --release -p appliance
+
+fuzz: ## every fuzz target for FUZZ_SECONDS each (nightly Rust, cargo-fuzz)
+	@set -e; for dir in appliance/*/fuzz; do \
+		for target in $$(cargo +nightly fuzz list --fuzz-dir $$dir); do \
+			cargo +nightly fuzz run --fuzz-dir $$dir $$target -- \
+				-max_total_time=$(FUZZ_SECONDS); \
+		done; \
+	done
+
+lab-up: ## a lab to play with: TOPOLOGY=two-arm|one-arm LAB=PREFIX (root)
+	$(NEED_ROOT)
+	lab/net.sh up $(TOPOLOGY) $(LAB)
+	lab/servers.sh up $(LAB)
+
+lab-down: ## takes that lab down: LAB=PREFIX (root)
+	$(NEED_ROOT)
+	lab/net.sh down $(LAB)

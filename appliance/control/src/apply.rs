@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A command in, its outcome out: the one place that changes the catalog and publishes.
+//!
+//! The [`Director`] owns the services and reads the counters. What only a running appliance can do
+//! is behind [`Plane`]. A command is carried out whole or refused whole.
+
+mod available;
+
+use lb::catalog::{Catalog, Change};
+use lb::counters::Figures;
+use lb::ids::Tick;
+use lb::service::{ForwardMode, ServerOptions, ServiceKey};
+use lb::tcp_state::{State, Timeouts};
+
+use crate::command::{Columns, Command, Format, RealServer, ServerSpec, Subject, VirtualService};
+use crate::reply::{
+    self, KERNEL_REFUSED, NO_SUCH_SERVICE, Reply, SERVICE_NOT_DEFINED, Unavailable,
+};
+use crate::rules::{Rule, RulesError};
+use crate::{help, listing};
+use available::{server_key, server_options, service_key, service_options};
+
+/// What only the running appliance can do.
+pub trait Plane {
+    /// Lets the workers see the catalog as it is now.
+    fn publish(&mut self, catalog: &Catalog, pace: Pace);
+
+    /// Says, with the remedy, why FULLNAT local ports would collide with the host's own; none if
+    /// they do not.
+    fn local_ports_conflict(&self) -> Option<String>;
+
+    /// Says, with the remedy, why NAT servers cannot be served; none if they can.
+    fn nat_conflict(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// How soon the workers must see a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Before the command is answered.
+    Now,
+    /// Soon; other changes may come first and go together with it.
+    Soon,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The whole answer.
+    Reply(Reply),
+    /// The connections are to be listed: [`listing::connections_heading`], then
+    /// [`listing::put_connection`] for each, then [`Reply::done`].
+    Connections(Format),
+}
+
+/// The services, the counters, and what carries changes to the workers.
+#[derive(Debug)]
+pub struct Director<P> {
+    catalog: Catalog,
+    figures: Figures,
+    plane: P,
+}
+
+impl<P: Plane> Director<P> {
+    /// Joins the three.
+    pub fn new(catalog: Catalog, figures: Figures, plane: P) -> Self {
+        Self { catalog, figures, plane }
+    }
+
+    /// The services.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The counters.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// What carries changes to the workers.
+    pub fn plane(&mut self) -> &mut P {
+        &mut self.plane
+    }
+
+    /// Carries out one command; the workers have seen a change when this returns.
+    pub fn execute(&mut self, command: &Command) -> Outcome {
+        match command {
+            Command::List(Subject::Connections, format) => Outcome::Connections(*format),
+            _ if command.is_query() => Outcome::Reply(self.answer(command)),
+            _ => Outcome::Reply(self.change(command, Pace::Now)),
+        }
+    }
+
+    /// Carries out a command that changes something.
+    pub fn change(&mut self, command: &Command, pace: Pace) -> Reply {
+        let changed = match command {
+            Command::AddService(service, spec) => {
+                available::add_service(&self.catalog, *service, spec)
+            }
+            Command::EditService(service, spec) => self
+                .existing(*service, NO_SUCH_SERVICE)
+                .and_then(|key| Ok(Change::EditService(key, service_options(spec)?))),
+            Command::DeleteService(service) => {
+                self.existing(*service, NO_SUCH_SERVICE).map(Change::DeleteService)
+            }
+            Command::Clear => Ok(Change::Clear),
+            Command::AddServer(service, server, spec) => self.add_server(*service, *server, spec),
+            Command::EditServer(service, server, spec) => self.edit_server(*service, *server, spec),
+            Command::DeleteServer(service, server) => self
+                .existing(*service, SERVICE_NOT_DEFINED)
+                .map(|key| Change::DeleteServer(key, server_key(*server))),
+            Command::AddLocal(service, address) => self
+                .existing(*service, SERVICE_NOT_DEFINED)
+                .and_then(|key| self.local_ports_are_free().map(|()| key))
+                .map(|key| Change::AddLocal(key, *address)),
+            Command::DeleteLocal(service, address) => self
+                .existing(*service, SERVICE_NOT_DEFINED)
+                .map(|key| Change::DeleteLocal(key, *address)),
+            Command::SetTimeouts { tcp, tcp_fin, udp } => {
+                Ok(self.set_timeouts([*tcp, *tcp_fin, *udp]))
+            }
+            Command::Zero(service) => return self.zero(*service),
+            Command::StartDaemon(_) => return Unavailable::Daemon.into(),
+            Command::StopDaemon { .. } => {
+                return Reply::error(KERNEL_REFUSED, "No daemon is running");
+            }
+            _ => return crate::parse::ParseError::TryHelp.into(),
+        };
+        changed.map_or_else(|reply| reply, |change| self.apply(change, pace))
+    }
+
+    /// Loads the rules that the appliance starts with into an empty catalog: all, or none.
+    ///
+    /// # Errors
+    /// The first rule that is refused, with its line.
+    pub fn load(&mut self, rules: &[Rule]) -> Result<(), RulesError> {
+        for rule in rules {
+            let reply = self.change(&rule.command, Pace::Soon);
+            if reply.status != 0 {
+                self.apply(Change::Clear, Pace::Now);
+                let reason = reply.errors.join(" ");
+                return Err(RulesError::Refused { line: rule.line, reason });
+            }
+        }
+        self.plane.publish(&self.catalog, Pace::Now);
+        Ok(())
+    }
+
+    /// Does something with what carries changes that needs the services or the counters.
+    pub fn with_plane<T>(&mut self, act: impl FnOnce(&mut P, &Catalog, &Figures) -> T) -> T {
+        act(&mut self.plane, &self.catalog, &self.figures)
+    }
+
+    /// Lets the workers see what changed beside the services.
+    pub fn republish(&mut self, pace: Pace) {
+        self.plane.publish(&self.catalog, pace);
+    }
+
+    /// Sets the timeouts of all states, as a configuration read again says.
+    pub fn set_all_timeouts(&mut self, timeouts: Timeouts) -> Reply {
+        self.apply(Change::SetTimeouts(timeouts), Pace::Now)
+    }
+
+    /// Frees the places of removed servers that no connection needs any more; to be called every
+    /// few seconds.
+    pub fn sweep(&mut self, now: Tick) {
+        self.catalog.sweep(self.figures.counts(), now);
+    }
+
+    fn answer(&self, command: &Command) -> Reply {
+        let (catalog, figures) = (&self.catalog, &self.figures);
+        let body = match command {
+            Command::Help => format!("{}{}", listing::VERSION, help::TEXT),
+            Command::Version => listing::VERSION.to_owned(),
+            Command::ListLocals(Some(service)) => match self.find(*service) {
+                Some(key) => listing::locals(catalog.service(&key).into_iter()),
+                None => return Reply::error(KERNEL_REFUSED, NO_SUCH_SERVICE),
+            },
+            Command::ListLocals(None) => listing::locals(catalog.services()),
+            Command::Save { .. } => listing::rules(catalog),
+            Command::Drops => listing::drops(figures),
+            Command::List(subject, format) => return self.list(*subject, *format),
+            _ => String::new(),
+        };
+        Reply::body(body)
+    }
+
+    fn list(&self, subject: Subject, format: Format) -> Reply {
+        if format.columns == Columns::Rate {
+            return Unavailable::Rate.into();
+        }
+        match subject {
+            Subject::All => Reply::body(listing::services(&self.catalog, &self.figures, format)),
+            Subject::Service(service) => {
+                let found = self.find(service).and_then(|key| self.catalog.service(&key));
+                found.map_or_else(
+                    || Reply::error(1, NO_SUCH_SERVICE),
+                    |service| Reply::body(listing::service(service, &self.figures, format)),
+                )
+            }
+            Subject::Timeouts => Reply::body(listing::timeouts(self.catalog.timeouts())),
+            Subject::Daemons | Subject::Connections => Reply::done(),
+        }
+    }
+
+    fn apply(&mut self, change: Change, pace: Pace) -> Reply {
+        match self.catalog.apply(change) {
+            Ok(applied) => {
+                if let Some(service) = applied.service {
+                    self.figures.zero_service(service);
+                }
+                if let Some(server) = applied.server {
+                    self.figures.zero_server(server);
+                }
+                self.plane.publish(&self.catalog, pace);
+                Reply::done()
+            }
+            Err(refusal) => reply::refused(&refusal, NO_SUCH_SERVICE),
+        }
+    }
+
+    fn add_server(
+        &self,
+        service: VirtualService,
+        server: RealServer,
+        spec: &ServerSpec,
+    ) -> Result<Change, Reply> {
+        let key = self.existing(service, SERVICE_NOT_DEFINED)?;
+        available::check_thresholds(spec)?;
+        if self.has_server(key, server) {
+            return Err(Reply::error(KERNEL_REFUSED, "Destination already exists"));
+        }
+        let options = self.servable(server_options(key, server, spec)?)?;
+        Ok(Change::AddServer(key, server_key(server), options))
+    }
+
+    fn edit_server(
+        &self,
+        service: VirtualService,
+        server: RealServer,
+        spec: &ServerSpec,
+    ) -> Result<Change, Reply> {
+        let key = self.existing(service, SERVICE_NOT_DEFINED)?;
+        available::check_thresholds(spec)?;
+        if !self.has_server(key, server) {
+            return Err(Reply::error(KERNEL_REFUSED, "No such destination"));
+        }
+        let options = self.servable(server_options(key, server, spec)?)?;
+        Ok(Change::EditServer(key, server_key(server), options))
+    }
+
+    fn set_timeouts(&self, seconds: [u32; 3]) -> Change {
+        let mut timeouts = *self.catalog.timeouts();
+        let states = [State::Established, State::FinWait, State::Udp];
+        for (state, seconds) in states.into_iter().zip(seconds) {
+            if seconds != 0 {
+                timeouts.set(state, seconds);
+            }
+        }
+        Change::SetTimeouts(timeouts)
+    }
+
+    fn zero(&mut self, service: Option<VirtualService>) -> Reply {
+        let Self { catalog, figures, .. } = self;
+        let key = service.map(service_key);
+        let wanted = |of: ServiceKey| key.is_none() || key == Some(Ok(of));
+        let mut found = service.is_none();
+        for service in catalog.services().filter(|service| wanted(service.key)) {
+            found = true;
+            figures.zero_service(service.id);
+            for server in &service.servers {
+                figures.zero_server(server.id);
+            }
+        }
+        if found { Reply::done() } else { Reply::error(KERNEL_REFUSED, NO_SUCH_SERVICE) }
+    }
+
+    fn local_ports_are_free(&self) -> Result<(), Reply> {
+        match self.plane.local_ports_conflict() {
+            Some(conflict) => Err(Reply::error(KERNEL_REFUSED, &conflict)),
+            None => Ok(()),
+        }
+    }
+
+    fn servable(&self, options: ServerOptions) -> Result<ServerOptions, Reply> {
+        let nat = options.mode == ForwardMode::Masquerade;
+        match self.plane.nat_conflict().filter(|_| nat) {
+            Some(conflict) => Err(Reply::error(KERNEL_REFUSED, conflict)),
+            None => Ok(options),
+        }
+    }
+
+    fn has_server(&self, service: ServiceKey, server: RealServer) -> bool {
+        let key = server_key(server);
+        let service = self.catalog.service(&service);
+        service.is_some_and(|service| service.servers.iter().any(|server| server.key == key))
+    }
+
+    fn find(&self, service: VirtualService) -> Option<ServiceKey> {
+        service_key(service).ok().filter(|key| self.catalog.service(key).is_some())
+    }
+
+    fn existing(&self, service: VirtualService, missing: &str) -> Result<ServiceKey, Reply> {
+        self.find(service).ok_or_else(|| Reply::error(KERNEL_REFUSED, missing))
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Every section and key that a configuration file may have.
+
+use lb::tcp_state::State;
+
+/// A section's name and its keys.
+pub(super) type Keys = (&'static str, &'static [&'static str]);
+
+pub(super) const EAL: Keys = ("eal", &["lcores", "hugepages", "memory_mb", "args"]);
+pub(super) const WORKERS: Keys = ("workers", &["count", "owner", "idle"]);
+pub(super) const NIC: Keys = (
+    "nic",
+    &[
+        "name",
+        "device",
+        "queues",
+        "descriptors",
+        "mac",
+        "mtu",
+        "host_interface",
+        "addresses",
+        "neighbour",
+    ],
+);
+pub(super) const NEIGHBOUR: Keys = ("nic.neighbour", &["address", "mac"]);
+pub(super) const ROUTE: Keys = ("route", &["to", "via", "nic", "src"]);
+pub(super) const CONNECTIONS: Keys = ("connections", &["capacity"]);
+pub(super) const LIMITS: Keys = ("limits", &["services", "servers"]);
+pub(super) const TIMEOUTS: Keys = ("timeouts", &TIMEOUT_KEYS);
+pub(super) const LOCAL_PORTS: Keys = ("local_ports", &["range"]);
+pub(super) const HOST: Keys = ("host", &["vital_ring", "other_ring", "punt_rate"]);
+pub(super) const CONTROL: Keys = ("control", &["socket", "netlink"]);
+pub(super) const METRICS: Keys = ("metrics", &["listen"]);
+pub(super) const RULES: Keys = ("rules", &["file", "persist"]);
+
+/// The sections at the top of a file.
+pub(super) const TOP: Keys = (
+    "",
+    &[
+        EAL.0,
+        WORKERS.0,
+        NIC.0,
+        ROUTE.0,
+        CONNECTIONS.0,
+        LIMITS.0,
+        TIMEOUTS.0,
+        LOCAL_PORTS.0,
+        HOST.0,
+        CONTROL.0,
+        METRICS.0,
+        RULES.0,
+    ],
+);
+
+/// Every section with keys of its own.
+pub(super) const SECTIONS: [Keys; 13] = [
+    EAL,
+    WORKERS,
+    NIC,
+    NEIGHBOUR,
+    ROUTE,
+    CONNECTIONS,
+    LIMITS,
+    TIMEOUTS,
+    LOCAL_PORTS,
+    HOST,
+    CONTROL,
+    METRICS,
+    RULES,
+];
+
+/// The section that has this key, if it is only one.
+pub(super) fn section_of(key: &str) -> Option<&'static str> {
+    let mut having = SECTIONS.iter().filter(|(_, keys)| keys.contains(&key));
+    let (section, _) = having.next()?;
+    having.next().is_none().then_some(*section)
+}
+
+/// The key of each state's timeout.
+pub(super) const TIMEOUT_STATES: [(&str, State); 12] = [
+    ("tcp_none", State::None),
+    ("tcp_established", State::Established),
+    ("tcp_syn_sent", State::SynSent),
+    ("tcp_syn_recv", State::SynRecv),
+    ("tcp_fin_wait", State::FinWait),
+    ("tcp_time_wait", State::TimeWait),
+    ("tcp_close", State::Close),
+    ("tcp_close_wait", State::CloseWait),
+    ("tcp_last_ack", State::LastAck),
+    ("tcp_listen", State::Listen),
+    ("tcp_syn_ack", State::SynAck),
+    ("udp", State::Udp),
+];
+
+const TIMEOUT_KEYS: [&str; TIMEOUT_STATES.len()] = {
+    let mut keys = [""; TIMEOUT_STATES.len()];
+    let mut index = 0;
+    while index < keys.len() {
+        keys[index] = TIMEOUT_STATES[index].0;
+        index += 1;
+    }
+    keys
+};

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Catalog and counters → the listings of `-L`, `-S`, `-G` and `--drops`.
+//!
+//! Column for column what ipvsadm 1.31 prints with `-n`, `FullNat` beside `Masq`, `Route` and
+//! `Tunnel`. Names come in later, at the client ([`crate::names::Localizer`]).
+
+use std::fmt::{Display, Write};
+use std::net::SocketAddr;
+
+use lb::catalog::Catalog;
+use lb::conn::ConnRecord;
+use lb::counters::{Figures, Traffic};
+use lb::service::{ForwardMode, Server, ServerKey, Service, ServiceKey};
+use lb::tcp_state::{State, Timeouts};
+use lb::verdict::DropReason;
+use wire::L4;
+
+use crate::command::{
+    Columns, Command, Format, Forward, RealServer, ServerSpec, ServiceSpec, Transport, Tunnel,
+    VirtualService,
+};
+use crate::{order, render};
+
+/// The answer to `-v`; what ipvsadm prints, since scripts ask for it.
+pub(crate) const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
+
+const TITLE: &str = "IP Virtual Server version 1.2.1 (size=4096)\n";
+
+/// The services with their servers.
+pub(crate) fn services(catalog: &Catalog, figures: &Figures, format: Format) -> String {
+    let mut out = Listing { out: TITLE.to_owned(), figures, format };
+    out.heading();
+    for service in order::services(catalog.services().collect(), format.unsorted) {
+        out.service(service);
+    }
+    out.out
+}
+
+/// One service with its servers.
+pub(crate) fn service(service: &Service, figures: &Figures, format: Format) -> String {
+    let mut out = Listing { out: String::new(), figures, format };
+    out.heading();
+    out.service(service);
+    out.out
+}
+
+/// The timeouts that `--set` sets.
+pub(crate) fn timeouts(timeouts: &Timeouts) -> String {
+    let [tcp, tcp_fin, udp] =
+        [State::Established, State::FinWait, State::Udp].map(|state| timeouts.of(state));
+    format!("Timeout (tcp tcpfin udp): {tcp} {tcp_fin} {udp}\n")
+}
+
+/// The rules that restore the table: each service, its local addresses, its servers.
+pub(crate) fn rules(catalog: &Catalog) -> String {
+    let mut out = String::new();
+    let mut put = |command: Command| {
+        out.push_str(&render::rule(&command));
+        out.push('\n');
+    };
+    for service in order::services(catalog.services().collect(), false) {
+        let name = virtual_service(service.key);
+        let scheduler = service.options.scheduler.name().to_owned();
+        put(Command::AddService(name, ServiceSpec { scheduler, ..ServiceSpec::default() }));
+        for local in &service.locals {
+            put(Command::AddLocal(name, *local));
+        }
+        for server in order::servers(&service.servers, false) {
+            let ServerKey { address, port } = server.key;
+            let spec = ServerSpec {
+                forward: forward(server.options.mode),
+                weight: server.options.weight,
+                upper: 0,
+                lower: 0,
+            };
+            put(Command::AddServer(name, RealServer { address, port }, spec));
+        }
+    }
+    out
+}
+
+/// The FULLNAT local addresses of services, as DPVS lists them; conflicts are not counted here.
+pub(crate) fn locals<'a>(services: impl Iterator<Item = &'a Service>) -> String {
+    let mut out = String::new();
+    put_locals(&mut out, ["VIP:VPORT", "TOTAL", "SNAT_IP", "CONFLICTS", "CONNS"]);
+    for service in order::services(services.collect(), false) {
+        let name = endpoint(service.key.address, service.key.port);
+        let _ = writeln!(out, "{name:<20} {:<8} ", service.locals.len());
+        for local in &service.locals {
+            put_locals(&mut out, ["", "", &local.to_string(), "-", "-"]);
+        }
+    }
+    out
+}
+
+fn put_locals(out: &mut String, [vip, total, local, conflicts, conns]: [&str; 5]) {
+    let _ = writeln!(out, "{vip:<20} {total:<8} {local:<20} {conflicts:<10} {conns:<10}");
+}
+
+/// What was dropped, why, and what to do about it.
+pub(crate) fn drops(figures: &Figures) -> String {
+    let mut out = String::new();
+    let mut total = 0;
+    put_drop(&mut out, "Reason", &"Frames", "What to do");
+    for reason in DropReason::ALL {
+        let count = figures.dropped(*reason);
+        total += count;
+        if count > 0 {
+            put_drop(&mut out, reason.name(), &count, reason.remedy());
+        }
+    }
+    put_drop(&mut out, "total", &total, "");
+    out
+}
+
+fn put_drop(out: &mut String, reason: &str, count: &dyn Display, remedy: &str) {
+    let count = count.to_string();
+    let line = format!("{reason:<22} {count:>12}  {remedy}");
+    out.push_str(line.trim_end());
+    out.push('\n');
+}
+
+/// The lines before the connections of `-L -c`.
+pub fn connections_heading(format: Format) -> String {
+    let [state, source, vip, server] = ["state", "source", "virtual", "destination"];
+    let mut out =
+        format!("IPVS connection entries\npro expire {state:<11} {source:<18} {vip:<18} ");
+    match format.columns {
+        Columns::PersistentConn => {
+            let _ = writeln!(out, "{server:<18} {:<16} pe_data", "pe name");
+        }
+        _ => {
+            let _ = writeln!(out, "{server}");
+        }
+    }
+    out
+}
+
+/// Appends a connection's line of `-L -c`, or nothing if its server's place was given away.
+pub fn put_connection(out: &mut String, record: &ConnRecord, catalog: &Catalog) {
+    let Some((_, server)) = catalog.server_name(record.server) else {
+        return;
+    };
+    let expires = format!("{:02}:{:02}", record.expires_s / 60, record.expires_s % 60);
+    let protocol = transport(record.protocol).name();
+    let state = record.state.name();
+    let (client, vip) = (record.client.to_string(), record.vip.to_string());
+    let port = if server.port == 0 { record.vip.port() } else { server.port };
+    let server = endpoint(server.address, port);
+    let _ = writeln!(out, "{protocol:<3} {expires:<6} {state:<11} {client:<18} {vip:<18} {server}");
+}
+
+struct Listing<'a> {
+    out: String,
+    figures: &'a Figures,
+    format: Format,
+}
+
+impl Listing<'_> {
+    fn heading(&mut self) {
+        let figures = |names: [&str; 5]| {
+            let [a, b, c, d, e] = names;
+            format!("{:<33} {a:>8} {b:>8} {c:>8} {d:>8} {e:>8}", "Prot LocalAddress:Port")
+        };
+        let counts = |names: [&str; 2], widths: [usize; 2]| {
+            let ([a, b], [wide_a, wide_b]) = (names, widths);
+            let first = "Prot LocalAddress:Port";
+            format!("{first:<33} {a:<wide_a$} {b:<wide_b$} ActiveConn InActConn ")
+        };
+        let plain = "Prot LocalAddress:Port Scheduler Flags".to_owned();
+        let (services, servers) = match self.format.columns {
+            Columns::Plain => (plain, "           Forward Weight ActiveConn InActConn"),
+            Columns::TunnelInfo => {
+                (plain, "           Forward TunnelInfo    Weight ActiveConn InActConn")
+            }
+            Columns::Stats => (figures(["Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"]), ""),
+            Columns::Rate => (figures(["CPS", "InPPS", "OutPPS", "InBPS", "OutBPS"]), ""),
+            Columns::Thresholds => (counts(["Uthreshold", "Lthreshold"], [10, 10]), ""),
+            Columns::PersistentConn => (counts(["Weight", "PersistConn"], [9, 11]), ""),
+        };
+        let _ = writeln!(self.out, "{services}\n  -> RemoteAddress:Port{servers}");
+    }
+
+    fn service(&mut self, service: &Service) {
+        let ServiceKey { protocol, address, port } = service.key;
+        let name = format!("{:<4} {}", transport(protocol).name(), endpoint(address, port));
+        if self.format.columns == Columns::Stats {
+            let _ = write!(self.out, "{name:<33}");
+            self.traffic(self.figures.service(service.id));
+        } else {
+            let _ = writeln!(self.out, "{name} {}", service.options.scheduler.name());
+        }
+        for server in order::servers(&service.servers, self.format.unsorted) {
+            self.server(server);
+        }
+    }
+
+    fn server(&mut self, server: &Server) {
+        let name = endpoint(server.key.address, server.key.port);
+        let _ = write!(self.out, "  -> {name:<28}");
+        let counts = self.figures.counts();
+        let active = counts.active(server.id.slot);
+        let inactive = counts.inactive(server.id.slot);
+        let (mode, weight) = (mode_name(server.options.mode), server.options.weight);
+        let columns = match self.format.columns {
+            Columns::Stats => return self.traffic(self.figures.server(server.id)),
+            Columns::Plain | Columns::Rate => format!("{mode:<7} {weight:<6}"),
+            Columns::Thresholds => format!("{:<10} {:<10}", 0, 0),
+            Columns::PersistentConn => format!("{weight:<9} {:<11}", 0),
+            Columns::TunnelInfo => {
+                let tunnel = match server.options.mode {
+                    ForwardMode::Tunnel => "ipip",
+                    _ => "n/a",
+                };
+                format!("{mode:<7} {tunnel:<13} {weight:<6}")
+            }
+        };
+        let _ = writeln!(self.out, " {columns} {active:<10} {inactive:<10}");
+    }
+
+    fn traffic(&mut self, traffic: Traffic) {
+        let Traffic { conns, in_packets, out_packets, in_bytes, out_bytes } = traffic;
+        for number in [conns, in_packets, out_packets, in_bytes, out_bytes] {
+            self.out.push_str(&large_number(number, self.format.exact));
+        }
+        self.out.push('\n');
+    }
+}
+
+/// A number in nine columns, with a decimal unit where it needs more; in full if `exact`.
+pub(crate) fn large_number(number: u64, exact: bool) -> String {
+    let (divisor, unit) = match number {
+        _ if exact => return format!(" {number:>8}"),
+        0..100_000_000 => return format!("{number:>9}"),
+        100_000_000..1_000_000_000 => (1_000, 'K'),
+        1_000_000_000..100_000_000_000 => (1_000_000, 'M'),
+        100_000_000_000..100_000_000_000_000 => (1_000_000_000, 'G'),
+        _ => (1_000_000_000_000, 'T'),
+    };
+    format!("{:>8}{unit}", number / divisor)
+}
+
+fn endpoint(address: std::net::IpAddr, port: u16) -> String {
+    SocketAddr::new(address, port).to_string()
+}
+
+fn transport(protocol: L4) -> Transport {
+    match protocol {
+        L4::Tcp => Transport::Tcp,
+        L4::Udp => Transport::Udp,
+    }
+}
+
+fn virtual_service(key: ServiceKey) -> VirtualService {
+    let ServiceKey { protocol, address, port } = key;
+    VirtualService::Address { transport: transport(protocol), address, port }
+}
+
+fn forward(mode: ForwardMode) -> Forward {
+    match mode {
+        ForwardMode::Masquerade => Forward::Masquerade,
+        ForwardMode::FullNat => Forward::FullNat,
+        ForwardMode::Tunnel => Forward::Tunnel(Tunnel::Ipip),
+        ForwardMode::Direct => Forward::Direct,
+    }
+}
+
+fn mode_name(mode: ForwardMode) -> &'static str {
+    match mode {
+        ForwardMode::Masquerade => "Masq",
+        ForwardMode::FullNat => "FullNat",
+        ForwardMode::Tunnel => "Tunnel",
+        ForwardMode::Direct => "Route",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_printed_as_recorded() {
+        let recorded = include_str!("../tests/recordings/largenum.tsv");
+        let mut count = 0;
+        for line in recorded.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [number, short, exact] = fields.as_slice() else { panic!("{line}") };
+            let number = number.parse().unwrap();
+            assert_eq!(format!("[{}]", large_number(number, false)), *short);
+            assert_eq!(format!("[{}]", large_number(number, true)), *exact);
+            count += 1;
+        }
+        assert_eq!(count, 16);
+    }
+}

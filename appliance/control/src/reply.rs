@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Replies, their framing on the control socket, and the sentences of refusals.
+//!
+//! A reply is its body (what ipvsadm would print on stdout), one line `OK N` or `ERR STATUS N`,
+//! and N lines that ipvsadm would print on stderr. No line of a body starts with `OK ` or `ERR `:
+//! bodies consist of listings, rules and the help text, whose lines start otherwise.
+
+use lb::catalog::Refusal;
+
+use crate::parse::ParseError;
+use crate::words::BadLine;
+
+/// The answer to one command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// What goes to stdout; empty, or lines that each end with a line feed.
+    pub body: String,
+    /// The exit status.
+    pub status: u8,
+    /// What goes to stderr, line by line.
+    pub errors: Vec<String>,
+}
+
+impl Reply {
+    /// Done, and nothing to print.
+    pub fn done() -> Self {
+        Self::default()
+    }
+
+    /// The answer to a question.
+    pub fn body(body: String) -> Self {
+        Self { body, ..Self::default() }
+    }
+
+    /// Nothing was changed, for a reason.
+    pub fn error(status: u8, reason: &str) -> Self {
+        let errors = reason.split('\n').map(str::to_owned).collect();
+        Self { body: String::new(), status, errors }
+    }
+
+    /// Appends the reply as it goes over the control socket.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        debug_assert!(self.body.lines().all(|line| ending(line).is_none()));
+        out.extend_from_slice(self.body.as_bytes());
+        let count = self.errors.len();
+        let end = match self.status {
+            0 => format!("OK {count}\n"),
+            status => format!("ERR {status} {count}\n"),
+        };
+        out.extend_from_slice(end.as_bytes());
+        for line in &self.errors {
+            out.extend_from_slice(line.as_bytes());
+            out.push(b'\n');
+        }
+    }
+}
+
+/// The line that ends a reply's body, as a client reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The exit status.
+    pub status: u8,
+    /// How many lines for stderr follow.
+    pub errors: usize,
+}
+
+/// Reads a line of a reply: none if it belongs to the body.
+pub fn ending(line: &str) -> Option<Ending> {
+    let mut fields = line.split(' ');
+    let status = match fields.next()? {
+        "OK" => 0,
+        "ERR" => fields.next()?.parse().ok().filter(|status| *status != 0)?,
+        _ => return None,
+    };
+    let errors = fields.next()?.parse().ok()?;
+    fields.next().is_none().then_some(Ending { status, errors })
+}
+
+impl From<ParseError> for Reply {
+    fn from(error: ParseError) -> Self {
+        Self::error(error.status(), &error.to_string())
+    }
+}
+
+impl From<BadLine> for Reply {
+    fn from(error: BadLine) -> Self {
+        Self::error(2, &error.to_string())
+    }
+}
+
+impl From<Unavailable> for Reply {
+    fn from(error: Unavailable) -> Self {
+        Self::error(KERNEL_REFUSED, &error.to_string())
+    }
+}
+
+/// The exit status when it is the kernel that says no.
+pub(crate) const KERNEL_REFUSED: u8 = 255;
+/// A service that is to be edited, removed, zeroed or listed is not there.
+pub(crate) const NO_SUCH_SERVICE: &str = "No such service";
+/// The service of a server that is to be added, edited or removed is not there.
+pub(crate) const SERVICE_NOT_DEFINED: &str = "Service not defined";
+
+/// The reply to a change that the catalog refused; `missing_service` says that the service is not
+/// there, for which there are two sentences.
+pub(crate) fn refused(refusal: &Refusal, missing_service: &'static str) -> Reply {
+    let own;
+    let sentence = match refusal {
+        Refusal::ServiceExists(_) => "Service already exists",
+        Refusal::NoService(_) => missing_service,
+        Refusal::ServerExists(..) => "Destination already exists",
+        Refusal::NoServer(..) => "No such destination",
+        Refusal::NotUnicast(_) => {
+            "Invalid operation.  Possibly wrong module version, address not unicast, ..."
+        }
+        _ => {
+            own = refusal.to_string();
+            &own
+        }
+    };
+    Reply::error(KERNEL_REFUSED, sentence)
+}
+
+/// What the dialect can say and the data path cannot do yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// `-f`.
+    #[error("firewall marks (-f) are not available in this release; -t and -u are")]
+    Mark,
+    /// `--sctp-service`.
+    #[error("SCTP services are not available in this release; -t and -u are")]
+    Sctp,
+    /// `-p`.
+    #[error("persistence (-p) is not available in this release; services without -p are")]
+    Persistence,
+    /// `--pe`.
+    #[error("persistence engines (--pe) are not available in this release")]
+    Engine,
+    /// `-o`.
+    #[error("one-packet scheduling (-o) is not available in this release; -u without -o is")]
+    OnePacket,
+    /// `-b` of a service.
+    #[error("scheduler flags (-b of a service) are not available in this release")]
+    SchedulerFlags,
+    /// `-s`.
+    #[error("scheduler '{0}' is not available in this release; rr, wrr, lc and wlc are")]
+    Scheduler(&'static str),
+    /// `-x`, `-y`.
+    #[error("connection thresholds (-x, -y) are not available in this release")]
+    Thresholds,
+    /// `--tun-type`.
+    #[error("tunnel type '{0}' is not available in this release; ipip is")]
+    TunnelType(&'static str),
+    /// IPv6 inside IPv4 or the reverse.
+    #[error(
+        "a server of another address family than its service's is not available in this release"
+    )]
+    MixedFamilies,
+    /// `--start-daemon`, `--stop-daemon`.
+    #[error("connection synchronisation (--start-daemon) is not available in this release")]
+    Daemon,
+    /// `--rate`.
+    #[error("rates (--rate) are not available in this release; --stats is")]
+    Rate,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_finds_the_end_of_the_body() {
+        assert_eq!(ending("OK 0"), Some(Ending { status: 0, errors: 0 }));
+        assert_eq!(ending("ERR 255 1"), Some(Ending { status: 255, errors: 1 }));
+        for body in ["", "OK", "OK x", "OK 0 0", "ERR 1", "ERR 0 1", "TCP  192.0.2.1:80 rr"] {
+            assert_eq!(ending(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_with_an_empty_line_is_two_lines() {
+        let mut bytes = Vec::new();
+        Reply::from(ParseError::Ipv6BeforeMark).encode(&mut bytes);
+        assert_eq!(bytes, b"ERR 2 2\n-6 used before -f\n\n");
+    }
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One client of the control socket: bytes in, commands carried out, outcomes out.
+//!
+//! No I/O: whoever owns the socket feeds what was read, writes what [`Session::advance`] gives,
+//! and reads no more while the client does not take its replies. Memory is bounded: one line of
+//! [`LINE_MAX`] bytes, and the errors of an `-R` up to [`RESTORE_ERRORS_MAX`]. A line that is too
+//! long is dropped as it comes and answered with an error at its end; the next one is understood
+//! again. A line that the client did not end is never carried out.
+
+use crate::apply::{Director, Outcome, Pace, Plane};
+use crate::command::Command;
+use crate::names::NumbersOnly;
+use crate::parse::{self, ParseError};
+use crate::reply::Reply;
+use crate::words::{self, BadLine, LINE_MAX};
+
+/// The lines for stderr that one `-R` keeps; how many more there were is said in one line.
+pub const RESTORE_ERRORS_MAX: usize = 1000;
+
+/// One connection to the control socket.
+#[derive(Debug, Default)]
+pub struct Session {
+    buffer: Vec<u8>,
+    start: usize,
+    /// The line that is coming in is too long.
+    skipping: bool,
+    restore: Option<Restore>,
+}
+
+/// What to do next for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Every whole line was carried out: feed more.
+    NeedsInput,
+    /// A line was carried out that has no answer of its own.
+    Continues,
+    /// Write this.
+    Outcome(Outcome),
+}
+
+impl Session {
+    /// A client that has sent nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes bytes from the client; returns how many, which is fewer only if there are whole lines
+    /// to carry out first.
+    pub fn feed(&mut self, bytes: &[u8]) -> usize {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let room = (LINE_MAX + 1).saturating_sub(self.buffer.len());
+        let (taken, _) = bytes.split_at(room.min(bytes.len()));
+        self.buffer.extend_from_slice(taken);
+        taken.len()
+    }
+
+    /// Carries out the next line.
+    pub fn advance<P: Plane>(&mut self, director: &mut Director<P>) -> Progress {
+        let Some(line) = self.take_line() else {
+            return Progress::NeedsInput;
+        };
+        match self.restore.as_mut() {
+            None => self.request(line, director),
+            Some(restore) => match restore.line(line, director) {
+                None => Progress::Continues,
+                Some(reply) => {
+                    self.restore = None;
+                    Progress::Outcome(Outcome::Reply(reply))
+                }
+            },
+        }
+    }
+
+    fn request<P: Plane>(
+        &mut self,
+        line: Result<String, BadLine>,
+        director: &mut Director<P>,
+    ) -> Progress {
+        let reply = match line.and_then(|line| words::split(&line)) {
+            Err(error) => error.into(),
+            Ok(words) => match parse::parse(&words, &NumbersOnly) {
+                Err(error) => error.into(),
+                Ok(Command::Restore) => {
+                    self.restore = Some(Restore::default());
+                    return Progress::Continues;
+                }
+                Ok(command) => return Progress::Outcome(director.execute(&command)),
+            },
+        };
+        Progress::Outcome(Outcome::Reply(reply))
+    }
+
+    fn take_line(&mut self) -> Option<Result<String, BadLine>> {
+        let waiting = self.buffer.get(self.start..).unwrap_or_default();
+        let Some(end) = waiting.iter().position(|byte| *byte == b'\n') else {
+            if self.skipping || waiting.len() > LINE_MAX {
+                self.skipping = true;
+                self.buffer.clear();
+                self.start = 0;
+            }
+            return None;
+        };
+        let line = waiting.get(..end).unwrap_or_default().to_vec();
+        self.start += end + 1;
+        if std::mem::take(&mut self.skipping) {
+            return Some(Err(BadLine::TooLong));
+        }
+        Some(String::from_utf8(line).map_err(|_| BadLine::NotText))
+    }
+}
+
+/// An `-R` whose rules are coming in.
+#[derive(Debug, Default)]
+struct Restore {
+    /// Of the last rule.
+    status: u8,
+    errors: Vec<String>,
+    errors_left_out: usize,
+    /// A rule was no command: those that follow are not carried out.
+    ended: bool,
+}
+
+impl Restore {
+    /// Carries out one line; the reply comes with the line `.`.
+    fn line<P: Plane>(
+        &mut self,
+        line: Result<String, BadLine>,
+        director: &mut Director<P>,
+    ) -> Option<Reply> {
+        if line.as_deref().is_ok_and(|line| line.trim_end() == ".") {
+            return Some(self.reply());
+        }
+        if self.ended {
+            return None;
+        }
+        let (reply, ends) = match line {
+            Err(error) => (Reply::from(error), true),
+            Ok(line) => {
+                let words = words::split_rule(&line);
+                if words.is_empty() {
+                    return None;
+                }
+                rule(&words, director)
+            }
+        };
+        self.ended = ends;
+        self.status = reply.status;
+        for error in reply.errors {
+            if self.errors.len() < RESTORE_ERRORS_MAX {
+                self.errors.push(error);
+            } else {
+                self.errors_left_out += 1;
+            }
+        }
+        None
+    }
+
+    fn reply(&mut self) -> Reply {
+        let mut errors = std::mem::take(&mut self.errors);
+        if self.errors_left_out > 0 {
+            errors.push(format!("{} more errors are not shown", self.errors_left_out));
+        }
+        Reply { body: String::new(), status: self.status, errors }
+    }
+}
+
+/// Carries out a rule; whether it ends the `-R`.
+fn rule<P: Plane>(words: &[String], director: &mut Director<P>) -> (Reply, bool) {
+    match parse::parse(words, &NumbersOnly) {
+        Err(error) => {
+            let ends = error.ends_restore();
+            (error.into(), ends)
+        }
+        Ok(Command::Restore) => (ParseError::TryHelp.into(), true),
+        Ok(command) if command.is_query() => {
+            let reason = "a rule must change something; ask with a command of its own";
+            (Reply::error(2, reason), true)
+        }
+        Ok(command) => (director.change(&command, Pace::Soon), false),
+    }
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What operators read, character for character, and what a command does to it.
+
+#[allow(dead_code, reason = "each test binary uses its part")]
+mod harness;
+
+use control::command::Format;
+use control::listing;
+use control::reply::Reply;
+use control::rules::{self, RulesError};
+use control::words::LINE_MAX;
+use harness::{Hosts, LIMITS, director, director_with, exchange, run, send};
+use lb::conn::ConnRecord;
+use lb::counters::WorkerCounters;
+use lb::ids::WorkerId;
+use lb::tcp_state::State;
+use lb::verdict::DropReason;
+use wire::L4;
+
+const FOUR_MODES: &str = "\
+-A -t 192.0.2.1:80 -s wrr
+-P -t 192.0.2.1:80 -z 10.0.0.2
+-P -t 192.0.2.1:80 -z 10.0.0.3
+-a -t 192.0.2.1:80 -r 10.0.0.11:8080 -b -w 1
+-a -t 192.0.2.1:80 -r 10.0.0.12:80 -m -w 2
+-a -t 192.0.2.1:80 -r 10.0.0.13:80 -g -w 3
+-a -t 192.0.2.1:80 -r 10.0.0.14:80 -i -w 0 --tun-type ipip
+";
+
+fn restored(rules: &str) -> control::apply::Director<harness::Counted> {
+    let mut director = director();
+    assert_eq!(send(&mut director, &format!("-R\n{rules}.\n")), Reply::done());
+    director
+}
+
+fn errors(reply: &Reply) -> (u8, Vec<&str>) {
+    (reply.status, reply.errors.iter().map(String::as_str).collect())
+}
+
+#[test]
+fn all_four_modes_are_listed() {
+    let mut director = restored(FOUR_MODES);
+    let expected = "\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  192.0.2.1:80 wrr
+  -> 10.0.0.11:8080               FullNat 1      0          0         
+  -> 10.0.0.12:80                 Masq    2      0          0         
+  -> 10.0.0.13:80                 Route   3      0          0         
+  -> 10.0.0.14:80                 Tunnel  0      0          0         
+";
+    assert_eq!(run(&mut director, "-Ln").body, expected);
+}
+
+#[test]
+fn what_save_prints_restores_the_table_local_addresses_included() {
+    let mut first = restored(FOUR_MODES);
+    assert_eq!(run(&mut first, "-Sn").body, FOUR_MODES);
+    let mut second = restored(&run(&mut first, "-Sn").body);
+    assert_eq!(run(&mut second, "-Sn").body, FOUR_MODES);
+}
+
+#[test]
+fn local_addresses_are_listed_as_dpvs_lists_them() {
+    let mut director = restored(FOUR_MODES);
+    let expected = "\
+VIP:VPORT            TOTAL    SNAT_IP              CONFLICTS  CONNS     
+192.0.2.1:80         2        
+                              10.0.0.2             -          -         
+                              10.0.0.3             -          -         
+";
+    assert_eq!(run(&mut director, "-G").body, expected);
+    assert_eq!(run(&mut director, "-G -t 192.0.2.1:80").body, expected);
+    let reply = run(&mut director, "-G -t 192.0.2.9:80");
+    assert_eq!(errors(&reply), (255, vec!["No such service"]));
+    let reply = run(&mut director, "-P -t 192.0.2.1:80 -z 10.0.0.2");
+    assert_eq!(reply.status, 255);
+    assert_eq!(run(&mut director, "-Q -t 192.0.2.1:80 -z 10.0.0.2"), Reply::done());
+    assert!(!run(&mut director, "-Sn").body.contains("10.0.0.2"));
+}
+
+#[test]
+fn a_local_address_is_refused_while_the_hosts_own_ports_collide() {
+    let mut director = restored("-A -t 192.0.2.1:80 -s rr\n");
+    director.plane().conflict = true;
+    let reply = run(&mut director, "-P -t 192.0.2.1:80 -z 10.0.0.2");
+    let sentence = "local ports collide with the host's; lower its range";
+    assert_eq!(errors(&reply), (255, vec![sentence]));
+    assert_eq!(run(&mut director, "-Sn").body, "-A -t 192.0.2.1:80 -s rr\n");
+}
+
+#[test]
+fn counters_start_at_zero_again_with_a_service_and_with_zero() {
+    let worker = WorkerCounters::new(WorkerId(0), &LIMITS);
+    let mut director = director_with(vec![worker.clone()]);
+    run(&mut director, "-A -t 192.0.2.1:80 -s rr");
+    run(&mut director, "-a -t 192.0.2.1:80 -r 10.0.0.11 -m");
+    let service = director.catalog().services().next().unwrap();
+    let (slot, server) = (service.id.slot, service.servers[0].id.slot);
+    for counters in [worker.service(slot).unwrap(), worker.server(server).unwrap()] {
+        counters.conns.add(7);
+        counters.in_packets.add(123_456_789);
+        counters.in_bytes.add(1_999_999_999);
+    }
+    let stats = "\
+Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes
+  -> RemoteAddress:Port
+TCP  192.0.2.1:80                        7  123456K        0    1999M        0
+  -> 10.0.0.11:80                        7  123456K        0    1999M        0
+";
+    let line = "-L -n --stats -t 192.0.2.1:80";
+    assert_eq!(run(&mut director, line).body, stats);
+    let exact = run(&mut director, &format!("{line} --exact")).body;
+    assert!(exact.contains("        7 123456789        0 1999999999        0\n"), "{exact}");
+
+    let zeroed = stats.replace("7  123456K        0    1999M", "0        0        0        0");
+    assert_eq!(run(&mut director, "-Z -t 192.0.2.1:80"), Reply::done());
+    assert_eq!(run(&mut director, line).body, zeroed);
+    worker.service(slot).unwrap().conns.add(5);
+    run(&mut director, "-C");
+    run(&mut director, "-A -t 192.0.2.1:80 -s rr");
+    run(&mut director, "-a -t 192.0.2.1:80 -r 10.0.0.11 -m");
+    assert_eq!(run(&mut director, line).body, zeroed);
+}
+
+#[test]
+fn drops_are_shown_with_what_to_do() {
+    let worker = WorkerCounters::new(WorkerId(0), &LIMITS);
+    let mut director = director_with(vec![worker.clone()]);
+    worker.frames.drop(DropReason::NoServer, 12);
+    worker.frames.drop(DropReason::TableFull, 3);
+    let expected = format!(
+        "Reason                       Frames  What to do\n\
+         no_server                        12  {}\n\
+         table_full                        3  {}\n\
+         total                            15\n",
+        DropReason::NoServer.remedy(),
+        DropReason::TableFull.remedy(),
+    );
+    assert_eq!(run(&mut director, "--drops").body, expected);
+}
+
+#[test]
+fn connections_are_listed_with_the_server_that_they_have() {
+    let mut director = restored(FOUR_MODES);
+    let heading = "\
+IPVS connection entries
+pro expire state       source             virtual            destination
+";
+    assert_eq!(run(&mut director, "-Lnc").body, heading);
+    let service = director.catalog().services().next().unwrap();
+    let record = ConnRecord {
+        protocol: L4::Tcp,
+        state: State::Established,
+        expires_s: 899,
+        client: "198.51.100.7:40000".parse().unwrap(),
+        vip: "192.0.2.1:80".parse().unwrap(),
+        server: service.servers[3].id,
+    };
+    let mut out = listing::connections_heading(Format::default());
+    listing::put_connection(&mut out, &record, director.catalog());
+    let line = "TCP 14:59  ESTABLISHED 198.51.100.7:40000 192.0.2.1:80       10.0.0.11:8080\n";
+    assert_eq!(out, format!("{heading}{line}"));
+}
+
+#[test]
+fn timeouts_are_set_and_zero_keeps_them() {
+    let mut director = director();
+    assert_eq!(run(&mut director, "--set 100 0 200"), Reply::done());
+    let expected = "Timeout (tcp tcpfin udp): 100 120 200\n";
+    assert_eq!(run(&mut director, "-L --timeout").body, expected);
+}
+
+#[test]
+fn restore_answers_with_its_last_rule_and_shows_every_error() {
+    let mut director = director();
+    let rules = "\
+-R
+ipvsadm -A -t 192.0.2.1:80 -s rr
+-A -t 192.0.2.1:80 -s rr
+-A -t 192.0.2.1:80 --bogus\r
+
+-A -t 192.0.2.2:80 -s rr
+.
+";
+    let reply = send(&mut director, rules);
+    let expected = (0, vec!["Service already exists", "--bogus: unknown option"]);
+    assert_eq!(errors(&reply), expected);
+    assert_eq!(director.catalog().services().count(), 2);
+}
+
+#[test]
+fn a_client_resolves_the_names_of_rules_and_sends_the_rest_as_it_is() {
+    let send = |text| rules::to_send(text, &Hosts);
+    assert_eq!(send("-A -t vip.example:http\r"), "-A -t 192.0.2.10:80 -s wlc");
+    assert_eq!(send("ipvsadm -A -t other.example:http"), "-A -t other.example:http");
+    assert_eq!(send("  "), "");
+    // A dot alone would end the rules; a dash alone is as little a command.
+    assert_eq!(send("."), "-");
+}
+
+#[test]
+fn restore_ends_at_a_line_that_is_no_command() {
+    let mut director = director();
+    let replies = exchange(&mut director, "-R\n# comment\n-A -t 192.0.2.1:80\n.\n-S -n\n");
+    let try_help = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
+    assert_eq!(errors(&replies[0]), (255, vec![try_help]));
+    assert_eq!(replies[1], Reply::done());
+    let reply = send(&mut director, "-R\n-L\n-A -t 192.0.2.1:80\n.\n");
+    assert_eq!(reply.status, 2);
+    assert_eq!(director.catalog().services().count(), 0);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_refused_and_the_next_is_understood() {
+    let mut director = director();
+    let long = "x".repeat(10 * LINE_MAX);
+    let replies = exchange(&mut director, &format!("-A {long}\n-A -t 192.0.2.1:80\n"));
+    let sentence = "the line is longer than 65536 bytes; send one command per line";
+    assert_eq!(errors(&replies[0]), (2, vec![sentence]));
+    assert_eq!(replies[1], Reply::done());
+    let padded = format!("-D -t 192.0.2.1:80{}\n", " ".repeat(LINE_MAX - 18));
+    assert_eq!(padded.len(), LINE_MAX + 1);
+    assert_eq!(send(&mut director, &padded), Reply::done());
+}
+
+#[test]
+fn half_a_line_is_never_carried_out() {
+    let mut director = restored("-A -t 192.0.2.1:80 -s rr\n");
+    assert_eq!(exchange(&mut director, "-C"), []);
+    assert_eq!(director.catalog().services().count(), 1);
+}
+
+#[test]
+fn each_change_is_published_once_and_a_refusal_is_not() {
+    let mut director = director();
+    run(&mut director, "-A -t 192.0.2.1:80");
+    run(&mut director, "-A -t 192.0.2.1:80");
+    run(&mut director, "-A -t 192.0.2.2:80 -p");
+    run(&mut director, "-Ln");
+    assert_eq!(director.plane().published, 1);
+}
+
+#[test]
+fn what_is_not_available_is_refused_by_name_and_changes_nothing() {
+    let mut director = restored(FOUR_MODES);
+    for (line, what) in [
+        ("-A -t 192.0.2.2:80 -p 60", "persistence (-p)"),
+        ("-A -f 1", "firewall marks (-f)"),
+        ("-A --sctp-service 192.0.2.2:80", "SCTP"),
+        ("-A -u 192.0.2.2:53 -o", "one-packet scheduling (-o)"),
+        ("-A -t 192.0.2.2:80 -s sh", "scheduler 'sh'"),
+        ("-a -t 192.0.2.1:80 -r 10.0.0.20 -m -x 9", "thresholds"),
+        ("-a -t 192.0.2.1:80 -r 10.0.0.20 -i --tun-type gre", "tunnel type 'gre'"),
+        ("-a -t 192.0.2.1:80 -r [2001:db8::9]:80 -i", "another address family"),
+        ("--start-daemon master", "synchronisation"),
+        ("-L --rate", "rates"),
+    ] {
+        let reply = run(&mut director, line);
+        let sentence = &reply.errors[0];
+        assert_eq!(reply.status, 255, "{line}");
+        assert!(sentence.contains(what) && sentence.contains("not available"), "{sentence}");
+    }
+    assert_eq!(run(&mut director, "-Sn").body, FOUR_MODES);
+}
+
+#[test]
+fn a_rules_file_is_loaded_whole_or_not_at_all() {
+    let text = format!("# services\n\n{FOUR_MODES}");
+    let mut director = director();
+    director.load(&rules::read(&text).unwrap()).unwrap();
+    assert_eq!(rules::write(director.catalog()), FOUR_MODES);
+
+    let mut director = harness::director();
+    let twice = rules::read(&format!("{FOUR_MODES}{FOUR_MODES}")).unwrap();
+    let refused = director.load(&twice).unwrap_err();
+    assert_eq!(refused.to_string(), "8: Service already exists");
+    assert_eq!(rules::write(director.catalog()), "");
+
+    let no_command = rules::read("-A -t 192.0.2.1:80\n-A\n").unwrap_err();
+    let sentence =
+        "2: You need to supply the 'service-address' option for the 'add-service' command";
+    assert_eq!(no_command.to_string(), sentence);
+    assert_eq!(rules::read("-C\n"), Err(RulesError::NoRule { line: 1 }));
+}

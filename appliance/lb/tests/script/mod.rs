@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The language of packet scripts.
+
+mod frame;
+mod run;
+
+pub use run::run;

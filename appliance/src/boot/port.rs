@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A NIC, opened and started, with its host interface.
+
+use control::config::{self, Config};
+use dpdk::{Descriptors, Eal, Nic, NicConfig, NicInfo, Pool, Queues, RssConfig, RssTypes};
+use lb::network::NicFacts;
+use tracing::info;
+
+use super::BootError;
+use crate::host::HostInterface;
+
+/// A NIC and what the workers need of it.
+pub(super) struct Port {
+    pub(super) name: String,
+    pub(super) nic: Nic,
+    pub(super) facts: NicFacts,
+    pub(super) queues: Queues,
+    pub(super) host: Option<HostInterface>,
+}
+
+impl Port {
+    pub(super) fn open(
+        eal: &Eal,
+        pool: &Pool,
+        config: &config::Nic,
+        all: &Config,
+    ) -> Result<Self, BootError> {
+        let name = config.name.clone();
+        let failed = |error| BootError::Nic { nic: name.clone(), error };
+        let mut nic = Nic::open(eal, &config.device.to_string()).map_err(failed)?;
+        let info = nic.info().map_err(failed)?;
+        if let Some(mac) = config.mac {
+            nic.set_mac(mac).map_err(failed)?;
+        }
+        let tx_queues = if info.driver == "net_tap" {
+            config.queues
+        } else {
+            all.workers.count.min(info.tx_queues_max)
+        };
+        let descriptors = Descriptors::Count(config.descriptors);
+        let wanted = NicConfig {
+            rx_queues: config.queues,
+            tx_queues,
+            rx_descriptors: descriptors,
+            tx_descriptors: descriptors,
+            mtu: config.mtu,
+            rss: rss(&info, config.queues),
+        };
+        nic.configure(&wanted, pool).map_err(failed)?;
+        let queues = nic.start().map_err(failed)?;
+        let mac = nic.mac().map_err(failed)?;
+        let host = match &config.host_interface {
+            Some(interface) => Some(HostInterface::open(interface, mac, config.mtu)?),
+            None => None,
+        };
+        info!(
+            nic = config.name, driver = info.driver, %mac, mtu = config.mtu,
+            rx_queues = queues.rx.len(), tx_queues = queues.tx.len(),
+            host_interface = config.host_interface.as_deref().unwrap_or("none"), "NIC is up"
+        );
+        let facts = NicFacts { mac, mtu: config.mtu };
+        Ok(Self { name: config.name.clone(), nic, facts, queues, host })
+    }
+}
+
+/// Hashing over the receive queues, where the NIC has it and there is more than one.
+fn rss(info: &NicInfo, queues: u16) -> Option<RssConfig> {
+    let flows =
+        [RssTypes::IPV4_TCP, RssTypes::IPV4_UDP, RssTypes::IPV6_TCP, RssTypes::IPV6_UDP];
+    let offered = flows.into_iter().filter(|flow| info.rss_types.contains(*flow));
+    let types = offered.fold(RssTypes::NONE, |types, flow| types | flow);
+    let works = queues > 1 && info.rss_table_size > 0 && !types.is_empty();
+    works.then_some(RssConfig { types, key: None })
+}

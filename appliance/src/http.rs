@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The metrics port: `GET /metrics` over HTTP/1.1 (RFC 9112), one request per connection.
+//!
+//! Everything about a client is limited: the bytes of its request, the time until it has its
+//! answer, and how many there are at once; beyond that they wait to be accepted. So whoever sends
+//! half a request, or reads nothing, holds up nobody else.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+
+/// The longest request, in bytes, without a body.
+const REQUEST_MAX: usize = 8 * 1024;
+/// The end of a header.
+const END: &[u8] = b"\r\n\r\n";
+/// What is read and forgotten after the answer, in bytes; a reset would take the answer along.
+const REST_MAX: u64 = 64 * 1024;
+/// How long to wait when the system has no room for a connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What clients may take.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    connections: usize,
+    time: Duration,
+}
+
+const ALLOWANCE: Allowance = Allowance { connections: 64, time: Duration::from_secs(5) };
+
+/// Answers requests with what `render` gives, the text format of Prometheus, for ever; to be
+/// spawned within a `LocalSet`.
+pub async fn serve(listener: TcpListener, render: impl Fn() -> String + 'static) {
+    serve_within(ALLOWANCE, listener, render).await;
+}
+
+async fn serve_within(
+    allowance: Allowance,
+    listener: TcpListener,
+    render: impl Fn() -> String + 'static,
+) {
+    let render = Rc::new(render);
+    let places = Arc::new(Semaphore::new(allowance.connections));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let Ok((client, _)) = listener.accept().await else {
+            sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
+        let render = Rc::clone(&render);
+        spawn_local(async move {
+            // A client that is too slow or gone gets no answer, and nobody misses it.
+            let _ = timeout(allowance.time, answer(client, &*render)).await;
+            drop(place);
+        });
+    }
+}
+
+async fn answer(mut client: TcpStream, render: &impl Fn() -> String) -> io::Result<()> {
+    let request = read_request(&mut client).await?;
+    let response = respond(request.as_deref(), render);
+    client.write_all(response.as_bytes()).await?;
+    client.shutdown().await?;
+    tokio::io::copy(&mut client.take(REST_MAX), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+/// Reads up to the empty line that ends the header; none if it is too long.
+async fn read_request(client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut request = Vec::with_capacity(REQUEST_MAX);
+    while request.len() < REQUEST_MAX {
+        let room = (REQUEST_MAX - request.len()) as u64;
+        let seen = request.len();
+        if client.take(room).read_buf(&mut request).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if has_end(&request[seen.saturating_sub(END.len())..]) {
+            return Ok(Some(request));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the header ends in these bytes; a bare line feed ends a line too (RFC 9112, 2.2).
+fn has_end(bytes: &[u8]) -> bool {
+    let has = |end: &[u8]| bytes.windows(end.len()).any(|found| found == end);
+    has(END) || has(b"\n\n")
+}
+
+fn respond(request: Option<&[u8]>, render: &impl Fn() -> String) -> String {
+    let Some(request) = request else {
+        return refusal("431 Request Header Fields Too Large", "");
+    };
+    let Some((method, target)) = method_and_target(request) else {
+        return refusal("400 Bad Request", "");
+    };
+    if target.split('?').next() != Some("/metrics") {
+        return refusal("404 Not Found", "");
+    }
+    match method {
+        "GET" => response("200 OK", "", &render()),
+        "HEAD" => head("200 OK", "", render().len()),
+        _ => refusal("405 Method Not Allowed", "Allow: GET, HEAD\r\n"),
+    }
+}
+
+fn method_and_target(request: &[u8]) -> Option<(&str, &str)> {
+    let line = request.split(|byte| *byte == b'\n').next()?;
+    let mut words = str::from_utf8(line).ok()?.trim_end().split(' ');
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    (version.starts_with("HTTP/1.") && words.next().is_none()).then_some((method, target))
+}
+
+fn refusal(status: &str, fields: &str) -> String {
+    response(status, fields, &format!("{status}; GET /metrics is what there is\n"))
+}
+
+fn response(status: &str, fields: &str, body: &str) -> String {
+    let mut response = head(status, fields, body.len());
+    response.push_str(body);
+    response
+}
+
+fn head(status: &str, fields: &str, body_bytes: usize) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\n\
+         Content-Type: text/plain; version=0.0.4\r\n\
+         Content-Length: {body_bytes}\r\n\
+         {fields}\
+         Connection: close\r\n\
+         \r\n"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Prints the director's configuration for a lab.
+#
+#   lab/config.sh two-arm|one-arm PREFIX [WORKERS [QUEUES [CAPACITY]]]
+#
+# The DPDK NICs are taps named NIC-nic in the director's namespace; director.sh puts them into
+# the bridges. Addresses are given to the host interfaces with "ip addr", as an operator would.
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+# shellcheck source=topology.sh
+. "$here/topology.sh"
+use_topology "${1-}"
+use_prefix "${2-}"
+workers=${3:-1}
+queues=${4:-1}
+capacity=${5:-65536}
+
+cat <<TOML
+# Lab "$PREFIX", $TOPOLOGY.
+[eal]
+hugepages = "off"
+memory_mb = 256
+
+[workers]
+count = $workers
+idle = 50
+
+[connections]
+capacity = $capacity
+
+[control]
+socket = "$STATE/control.sock"
+
+[metrics]
+listen = "127.0.0.1:9109"
+
+[rules]
+file = "$STATE/saved.rules"
+persist = true
+TOML
+
+if [[ -n ${LOCAL_PORTS-} ]]; then
+    printf '\n[fullnat]\nlocal_ports = "%s"\n' "$LOCAL_PORTS"
+fi
+
+number=0
+for nic in "${NICS[@]}"; do
+    mac=MAC_${nic^^}
+    cat <<TOML
+
+[[nic]]
+name = "$nic"
+device = "net_tap$number,iface=$nic-nic"
+queues = $queues
+mac = "${!mac}"
+host_interface = "$nic"
+TOML
+    number=$((number + 1))
+done

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Each forwarding mode, two-arm and one-arm: what the client, the server and the wire see."""
+
+import hashlib
+
+import pytest
+
+from lab import CURL_REFUSED, MODES, Mode, Shape, addresses_in, bad_checksums, spread
+
+SHAPES = [Shape("two-arm"), Shape("one-arm")]
+pytestmark = pytest.mark.parametrize("lab", SHAPES, indirect=True, scope="module")
+each_mode = pytest.mark.parametrize("mode", MODES)
+each_translating_mode = pytest.mark.parametrize("mode", [m for m in MODES if m.translates_ports])
+
+
+def seen_by_server(lab, mode: Mode, client: str) -> set[str]:
+    return {client} if mode.server_sees_client else set(lab.locals)
+
+
+@each_mode
+def test_sequential_and_parallel_requests_are_answered_in_turn(lab, mode):
+    lab.service(mode)
+    client = lab.client_for(mode)
+    sequential = lab.fetch(client, f"http://{mode.vip}/", 200)
+    parallel = lab.fetch(client, f"http://{mode.vip}/", 50, parallel=50)
+    assert sorted(spread(sequential).values()) == [66, 67, 67]
+    assert max(spread(parallel).values()) - min(spread(parallel).values()) <= 1
+    seen = {answer.peer_address for answer in sequential + parallel}
+    assert seen <= seen_by_server(lab, mode, client)
+    assert lab.connections(f"TCP {mode.vip}:80") == 250
+
+
+@each_mode
+def test_weights_share_as_wrr_says(lab, mode):
+    lab.service(mode, scheduler="wrr", weights=(1, 2, 3))
+    answers = lab.fetch(lab.client_for(mode), f"http://{mode.vip}/", 60)
+    assert spread(answers) == {"rs1": 10, "rs2": 20, "rs3": 30}
+
+
+@each_mode
+def test_a_large_file_comes_back_whole(lab, mode):
+    lab.service(mode)
+    command = f"curl -sS --max-time 60 --interface {lab.client_for(mode)} http://{mode.vip}/big"
+    done = lab.inside("client", "bash", "-o", "pipefail", "-c", f"{command} | sha256sum")
+    assert done.stdout.split()[0] == (lab.state / "data/big.sha256").read_text().strip()
+
+
+@each_mode
+def test_a_large_file_arrives_whole(lab, mode):
+    lab.service(mode)
+    name = f"{mode.name}-{lab.shape}"
+    lab.inside("client", "curl", "-sS", "--fail", "--max-time", "60", "-T",
+               str(lab.state / "data/big"), "--interface", lab.client_for(mode),
+               f"http://{mode.vip}/upload/{name}")
+    [stored] = (lab.state / "data").glob(f"rs*/upload/{name}")
+    digest = hashlib.file_digest(stored.open("rb"), "sha256").hexdigest()
+    stored.unlink()
+    assert digest == (lab.state / "data/big.sha256").read_text().strip()
+
+
+@each_mode
+def test_udp_echoes_and_a_socket_stays_with_its_server(lab, mode):
+    lab.service(mode, 7, protocol="-u")
+    client = lab.client_for(mode)
+    sockets = lab.echo(client, mode.vip, 7, count=5, sources=30)
+    answers = [answer for socket in sockets for answer in socket]
+    assert None not in answers
+    assert all(answer["intact"] for answer in answers)
+    assert all(len({answer["server"] for answer in socket}) == 1 for socket in sockets)
+    assert {answer["server"] for answer in answers} == {"rs1", "rs2", "rs3"}
+    peers = {answer["peer"].rsplit(":", 1)[0] for answer in answers}
+    assert peers <= seen_by_server(lab, mode, client)
+    if mode.name != "FULLNAT":
+        assert all(answer["peer"] == answer["own"] for answer in answers)
+
+
+@each_translating_mode
+def test_a_service_may_map_to_another_port(lab, mode):
+    lab.service(mode, 81, server_port=8080)
+    lab.service(mode, 70, protocol="-u", server_port=7)
+    client = lab.client_for(mode)
+    answers = lab.fetch(client, f"http://{mode.vip}:81/", 9)
+    assert {answer.asked_port for answer in answers} == {8080}
+    assert None not in lab.echo(client, mode.vip, 70, count=3)[0]
+
+
+@each_mode
+def test_the_client_sees_nothing_but_the_vip(lab, mode):
+    lab.service(mode)
+    client = lab.client_for(mode)
+    with lab.capture("client", "any", "ip and not port 53") as file:
+        lab.fetch(client, f"http://{mode.vip}/", 12)
+    assert addresses_in(file) == {client, mode.vip}
+
+
+@each_mode
+def test_no_checksum_is_wrong_at_the_server(lab, mode):
+    lab.service(mode)
+    lab.service(mode, 7, protocol="-u")
+    client = lab.client_for(mode)
+    with lab.capture("rs1", "eth0", "ip") as file:
+        lab.fetch(client, f"http://{mode.vip}/", 30)
+        lab.echo(client, mode.vip, 7, count=3, sources=6)
+    assert file.stat().st_size > 2000
+    assert bad_checksums(file) == []
+
+
+def test_the_vip_is_at_the_nics_mac_address(lab):
+    """Else the kernel answers for the VIP and DPDK sees nothing of the traffic."""
+    lab.service(MODES[3])
+    lab.fetch(lab.facts["CLIENT"], f"http://{MODES[3].vip}/", 3)
+    assert lab.neighbour(MODES[3].vip) == lab.facts["MAC_WAN"]
+
+
+def test_servers_of_different_modes_share_a_service(lab):
+    vip = lab.facts["VIP_MIXED"]
+    rs1, rs2, rs3 = lab.rs
+    lab.ctl(f"-A -t {vip}:80 -s rr")
+    lab.ctl(f"-a -t {vip}:80 -r {rs1}:80 -m")
+    lab.ctl(f"-a -t {vip}:80 -r {rs2}:80 -g")
+    lab.ctl(f"-a -t {vip}:80 -r {rs3}:80 -i")
+    answers = lab.fetch(lab.facts["FAR_CLIENT"], f"http://{vip}/", 30)
+    assert spread(answers) == {"rs1": 10, "rs2": 10, "rs3": 10}
+
+
+def test_clients_beyond_the_router_are_served_in_every_mode(lab):
+    for mode in MODES:
+        lab.service(mode)
+        lab.fetch(lab.facts["FAR_CLIENT"], f"http://{mode.vip}/", 6)
+
+
+def test_the_host_answers_ping_and_refuses_ports_without_service(lab):
+    lab.service(MODES[0])
+    client = lab.facts["CLIENT"]
+    for address in (MODES[0].vip, lab.facts["DIRECTOR_WAN"]):
+        lab.inside("client", "ping", "-c", "3", "-i", "0.2", "-W", "2", "-I", client, address)
+    assert lab.curl_status(client, f"http://{lab.facts['VIP_IDLE']}/") == CURL_REFUSED
+    assert lab.curl_status(client, f"http://{MODES[0].vip}:81/") == CURL_REFUSED
+    assert lab.echo(client, lab.facts["VIP_IDLE"], 7) == [[{"refused": True}]]

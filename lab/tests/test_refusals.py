@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What is not forwarded: each case ends in the kernel's answer or in a drop with a name."""
+
+import re
+import subprocess
+
+import pytest
+
+from lab import CURL_REFUSED, CURL_TIMED_OUT, LAB, MODES, POINTSMAN, Shape, spread
+
+SHAPE = Shape(big_mb=1)
+NAT, FULLNAT, TUN, DR = MODES
+
+
+class Held:
+    """A connection kept open, asking for a page whenever told to."""
+
+    def __init__(self, lab, client: str, vip: str):
+        script = LAB / "tests/held_client.py"
+        command = [*lab.enter("client"), "python3", str(script), client, vip]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, bufsize=1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self) -> str:
+        """Name of the server that answered, or an empty text for no answer within 2 s."""
+        self.process.stdin.write("\n")
+        return self.process.stdout.readline().strip()
+
+
+def dropped(lab, reason: str, before) -> int:
+    return (lab.drops() - before)[reason]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_weight_0_keeps_connections_and_gets_no_new_ones(lab, mode):
+    lab.service(mode)
+    client = lab.facts["CLIENT"]
+    with Held(lab, client, mode.vip) as held:
+        server = held.ask()
+        index = int(server.removeprefix("rs")) - 1
+        lab.ctl(f"-e -t {mode.vip}:80 -r {lab.rs[index]}:80 {mode.option} -w 0")
+        assert server not in spread(lab.fetch(client, f"http://{mode.vip}/", 12))
+        assert held.ask() == server
+
+
+def test_a_removed_servers_connections_are_dropped_by_name_until_it_is_back(lab):
+    lab.service(NAT)
+    client = lab.facts["CLIENT"]
+    before = lab.drops()
+    with Held(lab, client, NAT.vip) as held:
+        server = held.ask()
+        address = lab.rs[int(server.removeprefix("rs")) - 1]
+        lab.ctl(f"-d -t {NAT.vip}:80 -r {address}:80")
+        assert held.ask() == ""
+        assert dropped(lab, "server_gone", before) > 0
+        assert server not in spread(lab.fetch(client, f"http://{NAT.vip}/", 6))
+
+
+def test_a_service_with_no_server_available_answers_port_unreachable(lab):
+    lab.service(NAT, weights=(0, 0, 0))
+    lab.service(NAT, 7, protocol="-u", weights=(0, 0, 0))
+    client = lab.facts["CLIENT"]
+    assert lab.curl_status(client, f"http://{NAT.vip}/") == CURL_REFUSED
+    assert lab.echo(client, NAT.vip, 7) == [[{"refused": True}]]
+
+
+def test_a_server_that_does_not_answer_arp_drops_by_name_and_remedy(lab):
+    lab.ctl(f"-A -t {DR.vip}:80 -s rr")
+    lab.ctl(f"-a -t {DR.vip}:80 -r 10.0.0.99:80 -g")
+    before = lab.drops()
+    status = lab.curl_status(lab.facts["CLIENT"], f"http://{DR.vip}/", seconds=4)
+    assert status in (CURL_TIMED_OUT, CURL_REFUSED)
+    assert dropped(lab, "no_neighbour", before) > 0
+    listing = lab.ctl("--drops").stdout
+    assert re.search(r"^\s*no_neighbour\s+\d+\s+\S+ \S+", listing, re.M), listing
+
+
+def test_a_second_director_refuses_the_socket_of_the_first(lab):
+    config = str(lab.state / "pointsman.toml")
+    command = [*lab.enter("director"), POINTSMAN, "run", "--config", config]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode != 0
+    assert lab.socket in second.stderr
+    lab.service(DR)
+    lab.fetch(lab.facts["CLIENT"], f"http://{DR.vip}/", 3)

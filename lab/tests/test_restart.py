@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The director's end and return: what stays on the host, what clients notice."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab import CURL_REFUSED, CURL_TIMED_OUT, MODES, Shape, run, spread
+
+SHAPE = Shape(big_mb=1)
+
+
+def host_state(lab) -> tuple[list, list]:
+    """Addresses and routes in the director's namespace, lifetimes and link state apart."""
+    def shown(*command: str):
+        return json.loads(run("ip", "-n", f"{lab.prefix}-director", "-j", *command).stdout)
+
+    addresses = [
+        (link["ifname"], address["local"], address["prefixlen"])
+        for link in shown("addr", "show")
+        for address in link.get("addr_info", [])
+        if link["ifname"] in ("wan", "lan")
+    ]
+    routes = [(route["dst"], route.get("gateway")) for route in shown("route", "show")]
+    return addresses, routes
+
+
+def carrier(lab, interface: str) -> bool:
+    shown = run("ip", "-n", f"{lab.prefix}-director", "-j", "link", "show", interface).stdout
+    return "LOWER_UP" in json.loads(shown)[0]["flags"]
+
+
+@pytest.mark.parametrize("signal", ["TERM", "KILL"])
+def test_vips_routes_and_rules_outlive_the_director(lab, signal):
+    client = lab.facts["CLIENT"]
+    for mode in MODES:
+        lab.service(mode)
+    rules = lab.ctl("-S -n").stdout
+    before = host_state(lab)
+    lab.stop(signal)
+    assert not carrier(lab, "wan"), "VRRP learns of our end by the carrier"
+    assert lab.curl_status(client, f"http://{MODES[0].vip}/", seconds=1) in (
+        CURL_REFUSED,
+        CURL_TIMED_OUT,
+    )
+    lab.start()
+    assert host_state(lab) == before
+    assert lab.ctl("-S -n").stdout == rules
+    for mode in MODES:
+        answers = lab.fetch(client, f"http://{mode.vip}/", 6)
+        assert spread(answers) == {"rs1": 2, "rs2": 2, "rs3": 2}
+
+
+def test_sigterm_takes_the_socket_and_the_nics_along(lab):
+    lab.stop("TERM")
+    left = run("ip", "-n", f"{lab.prefix}-director", "-br", "link").stdout
+    socket_left = Path(lab.socket).exists()
+    lab.start()
+    assert "-nic" not in left
+    assert not socket_left

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Asks a UDP echo from several sockets; prints what came back as JSON, null for no answer.
+
+usage: udp_client.py SOURCE ADDRESS PORT COUNT SOCKETS
+"""
+
+import json
+import socket
+import sys
+
+
+def ask(source: str, target: tuple[str, int], count: int) -> list[dict | None]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((source, 0))
+        sock.connect(target)
+        sock.settimeout(1)
+        return [exchange(sock, f"request {number}") for number in range(count)]
+
+
+def exchange(sock: socket.socket, payload: str) -> dict | None:
+    try:
+        sock.send(payload.encode())
+        server, peer, echoed = sock.recv(65535).decode().split(" ", 2)
+    except TimeoutError:
+        return None
+    except ConnectionRefusedError:
+        return {"refused": True}
+    return {
+        "server": server,
+        "peer": peer,
+        "own": "%s:%d" % sock.getsockname(),
+        "intact": echoed == payload,
+    }
+
+
+if __name__ == "__main__":
+    source, address, port, count, sockets = sys.argv[1:]
+    target = (address, int(port))
+    json.dump([ask(source, target, int(count)) for _ in range(int(sockets))], sys.stdout)
