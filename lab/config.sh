@@ -41,7 +41,7 @@ persist = true
 TOML
 
 if [[ -n ${LOCAL_PORTS-} ]]; then
-    printf '\n[fullnat]\nlocal_ports = "%s"\n' "$LOCAL_PORTS"
+    printf '\n[local_ports]\nrange = "%s"\n' "$LOCAL_PORTS"
 fi
 
 number=0

@@ -71,7 +71,7 @@ fn allowed() -> String {
 }
 
 /// Reads `0-3,8`: numbers and ranges.
-fn list(text: &str) -> Option<Vec<Cpu>> {
+pub(crate) fn list(text: &str) -> Option<Vec<Cpu>> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

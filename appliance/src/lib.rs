@@ -19,4 +19,5 @@ pub mod manage;
 pub mod outlets;
 pub mod plane;
 pub mod punt;
+pub mod replay;
 pub mod worker;

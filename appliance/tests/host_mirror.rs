@@ -168,6 +168,32 @@ fn what_was_there_before_is_in_the_first_change() {
 }
 
 #[test]
+fn a_mirror_may_be_there_before_its_interfaces() {
+    in_namespace("a_mirror_may_be_there_before_its_interfaces", || {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let started = Mirror::start(vec![("wan0".to_owned(), WAN)]).await;
+            let (_mirror, mut changes) = started.expect("an empty network is one, too");
+            let first = changes.recv().await.expect("the first change");
+            assert_eq!(first.routes, Some(vec![]));
+
+            let _wan = HostInterface::open("wan0", WAN_MAC, 1500).expect("wan0");
+            ip("address add 192.0.2.2/24 dev wan0");
+            let expected = route("192.0.2.0/24", None, WAN, "192.0.2.2").expect("a route");
+            let told = async {
+                while let Some(change) = changes.recv().await {
+                    if change.routes.is_some_and(|routes| routes.contains(&expected)) {
+                        return true;
+                    }
+                }
+                false
+            };
+            assert_eq!(timeout(PATIENCE, told).await, Ok(true));
+        });
+    });
+}
+
+#[test]
 fn neighbours_come_change_and_go() {
     in_namespace("neighbours_come_change_and_go", || {
         let mut host = Host::new();
@@ -371,16 +397,34 @@ fn a_neighbour_set_by_hand_is_not_touched_by_asking_for_it() {
 }
 
 #[test]
-fn a_stale_neighbour_in_use_is_verified() {
-    in_namespace("a_stale_neighbour_in_use_is_verified", || {
+fn stale_neighbours_in_use_are_verified_and_others_are_not() {
+    in_namespace("stale_neighbours_in_use_are_verified_and_others_are_not", || {
         let host = Host::new();
         sysctl("ipv4/neigh/wan0/delay_first_probe_time", "0");
-        ip(&format!("neighbour add 192.0.2.11 lladdr {SERVER} dev wan0 nud stale"));
-        // Ten times, so that each portion has it.
-        host.mirror.keep_alive(vec![neighbour(WAN, "192.0.2.11"); 10]);
+        let stale = |n| format!("neighbour add 192.0.2.{n} lladdr {SERVER} dev wan0 nud stale");
+        ip_batch((100..200).map(stale));
+        // Enough of them that some have their turn within two seconds.
+        let in_use = (100..150).map(|n| neighbour(WAN, &format!("192.0.2.{n}")));
+        host.mirror.keep_alive(in_use.collect());
         host.run_for(2500);
-        let probe = arp_request((WAN_MAC, [192, 0, 2, 2]), [192, 0, 2, 11]);
-        frame(&host.wan, |frame| frame.starts_with(&SERVER.0) && frame[6..32] == probe[6..32]);
+
+        let mut probes = 0;
+        let mut buffer = [0; 2048];
+        while let Some(length) = host.wan.read_frame(&mut buffer).expect("wan0 is there") {
+            // A probe is a request to the neighbour alone (RFC 1122, section 2.3.2.1).
+            for n in 100..200 {
+                let request = arp_request((WAN_MAC, [192, 0, 2, 2]), [192, 0, 2, n]);
+                let sent = &buffer[..length];
+                if sent.starts_with(&SERVER.0)
+                    && sent[6..32] == request[6..32]
+                    && sent[38..] == request[38..]
+                {
+                    assert!(n < 150, "192.0.2.{n} is not in use");
+                    probes += 1;
+                }
+            }
+        }
+        assert!(probes > 0, "no neighbour was verified");
     });
 }
 

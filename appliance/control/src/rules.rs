@@ -71,8 +71,8 @@ pub fn read(text: &str) -> Result<Vec<Rule>, RulesError> {
     Ok(rules)
 }
 
-/// What a client sends for a line of the input of its `-R`: the rule with names resolved, or the line
-/// itself if it is no rule, so that the appliance says so when its turn comes.
+/// What a client sends for a line of its `-R`: the rule with names resolved, or the line itself if
+/// it is no rule, so that the appliance says so when its turn comes.
 pub fn to_send(text: &str, names: &dyn Names) -> String {
     let words = words::split_rule(text);
     match parse::parse(&words, names) {

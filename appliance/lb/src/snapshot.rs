@@ -81,7 +81,7 @@ impl Snapshot {
 
     /// The snapshot that follows this one when only routes or neighbours changed.
     pub fn rewired(&self, network: &Network, changed: Changed) -> Self {
-        let mut next = self.clone();
+        let mut next = Self { generation: self.generation + 1, ..self.clone() };
         if changed.routes || changed.neighbours {
             next.network = Arc::new(network.view());
         }

@@ -43,6 +43,7 @@ scripts! {
     dr_tcp
     dr_udp_zero_checksum
     dr_v6
+    four_workers_outlive_rules
     fragments
     fullnat_no_local_address
     fullnat_ports_exhausted

@@ -126,7 +126,7 @@ impl Announcements {
             Ok((datagram, sender)) if sender.port_number() == 0 => Ok(decode(&datagram)),
             Ok(_) => Ok(Vec::new()),
             Err(error) if is_overrun(&error) => {
-
+                self.drain();
                 Ok(vec![Announcement::Missed])
             }
             Err(error) => Err(error),

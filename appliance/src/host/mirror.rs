@@ -10,6 +10,7 @@
 //! server and would let a busy neighbour grow stale. [`Mirror::ask`] and [`Mirror::keep_alive`]
 //! make it do so with `NTF_USE`, as if the host itself had a packet to send.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::time::Duration;
 
@@ -102,7 +103,8 @@ struct Follower {
     /// When to act on what was announced.
     due: Option<Instant>,
     read_not_before: Instant,
-    next_portion: usize,
+    /// Counts the portions of neighbours that were kept alive.
+    round: usize,
 }
 
 impl Follower {
@@ -115,7 +117,7 @@ impl Follower {
             neighbours_stale: false,
             due: None,
             read_not_before: Instant::now(),
-            next_portion: 0,
+            round: 0,
         }
     }
 
@@ -149,7 +151,8 @@ impl Follower {
                     None => return,
                 },
                 _ = portions.tick() => {
-                    let portion = self.portion(&in_use.borrow());
+                    let portion = portion(&in_use.borrow(), self.round);
+                    self.round = self.round.wrapping_add(1);
                     for neighbour in portion {
                         self.ask(neighbour).await;
                     }
@@ -238,13 +241,6 @@ impl Follower {
         }
     }
 
-    /// The next of the portions of the neighbours in use.
-    fn portion(&mut self, in_use: &[Neighbour]) -> Vec<Neighbour> {
-        let first = self.next_portion;
-        self.next_portion = (first + 1) % PORTIONS;
-        in_use.iter().skip(first).step_by(PORTIONS).copied().collect()
-    }
-
     fn is_stale(&self) -> bool {
         self.tables_stale || self.neighbours_stale
     }
@@ -257,5 +253,38 @@ impl Follower {
     fn act_within(&mut self, time: Duration) {
         let at = Instant::now() + time;
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}
+
+/// The neighbours whose turn it is in a round. The turn is the neighbour's own, not its place in a
+/// list that is replaced all the time.
+fn portion(in_use: &[Neighbour], round: usize) -> Vec<Neighbour> {
+    let turn = |neighbour: &Neighbour| {
+        let mut hasher = DefaultHasher::new();
+        neighbour.hash(&mut hasher);
+        hasher.finish() % PORTIONS as u64 == (round % PORTIONS) as u64
+    };
+    in_use.iter().copied().filter(turn).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn each_neighbour_in_use_has_its_turn_once_in_ten_rounds() {
+        let neighbour =
+            |n: u32| Neighbour { nic: NicId(0), address: Ipv4Addr::from_bits(n).into() };
+        let in_use: Vec<_> = (0..25).map(neighbour).collect();
+        let reversed: Vec<_> = in_use.iter().rev().copied().collect();
+        for start in [0, 10, 13] {
+            let lists = [&in_use, &reversed].into_iter().cycle();
+            let rounds = (start..start + 10).zip(lists);
+            let mut turns: Vec<_> = rounds.flat_map(|(round, list)| portion(list, round)).collect();
+            turns.sort();
+            assert_eq!(turns, in_use, "from round {start}");
+        }
     }
 }

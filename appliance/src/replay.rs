@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The balancer over capture files: what would the director have done with these frames?
+//!
+//! The same workers as at run time, in one thread. Time is the captures' own: the first frame comes
+//! at moment 0, and a frame that leaves bears the time of the frame that caused it. There is no
+//! device, no clock and no chance, so the same input gives the same output, byte by byte.
+//! Addresses, routes and neighbours are those of the configuration.
+
+mod capture;
+mod error;
+mod summary;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use control::apply::{Director, Pace, Plane};
+use control::config::{self, Config};
+use lb::catalog::Catalog;
+use lb::ensemble::{Ensemble, Outlet};
+use lb::ids::{NicId, Seed, Tick};
+use lb::limits::{HELD_MS, Limits};
+use lb::network::{Neighbour, Network, NicFacts};
+use lb::steer::{NicWiring, Owner, Wiring};
+use wire::{Mac, VecFrame};
+
+use crate::cli::NicFile;
+use capture::{Arrivals, Departures};
+pub use error::ReplayError;
+pub use summary::{NicSummary, Summary};
+
+/// What keyed hashes start from: always the same, so that a replay can be repeated.
+const SEED: Seed = Seed::fixed(0);
+
+/// Balances the frames of capture files with as many workers, and writes what the NICs send.
+///
+/// Several inputs are merged by time, those of one moment in the order in which they are named. A
+/// frame that is earlier than one before it comes at that one's moment; a frame of which the capture
+/// has only the beginning is left out.
+///
+/// # Errors
+/// Why the replay could not begin or did not come to its end; outputs may have been written.
+pub fn replay(
+    config: &Config,
+    rules: &str,
+    inputs: &[NicFile],
+    outputs: &[NicFile],
+    workers: u16,
+) -> Result<Summary, ReplayError> {
+    let rules = control::rules::read(rules)?;
+    let mut config = config.clone();
+    config.workers.count = workers;
+    let limits = config.limits();
+    let macs = config.nics.iter().map(mac).collect::<Result<Vec<_>, _>>()?;
+    let (wiring, network) = (wiring(&config, &macs), network(&config, &macs));
+    let mut memory = Ensemble::memory(&limits, workers);
+    let ensemble = Ensemble::new(wiring, &limits, network, &mut memory, Tick::default());
+    let ensemble = ensemble.ok_or(ReplayError::TooManyConnections)?;
+    let mut director = director(&config, &limits, ensemble);
+    director.load(&rules)?;
+    let mut arrivals = Arrivals::open(&config, inputs)?;
+    let mut departures = Departures::create(&config, inputs, outputs)?;
+    run(&mut director.plane().ensemble, &mut arrivals, &mut departures)?;
+    let sent = departures.finish()?;
+    Ok(Summary::new(&config, director.figures(), &arrivals, &sent))
+}
+
+/// Takes all frames through the workers, and then lets the time pass that frames wait for the
+/// link-layer address of a neighbour.
+fn run(
+    ensemble: &mut Ensemble<'_>,
+    arrivals: &mut Arrivals,
+    departures: &mut Departures,
+) -> Result<(), ReplayError> {
+    let mut batch: Vec<(NicId, VecFrame)> = Vec::new();
+    let mut first = None;
+    let mut last = Duration::ZERO;
+    while let Some(at) = arrivals.next_batch(&mut batch)? {
+        let start = *first.get_or_insert(at);
+        last = at;
+        ensemble.receive(batch.drain(..), moment(at, start));
+        write(ensemble.take(), at, departures)?;
+    }
+    let wait = Duration::from_millis(HELD_MS);
+    ensemble.tick(moment(last + wait, first.unwrap_or_default()));
+    write(ensemble.take(), last + wait, departures)
+}
+
+fn write(outlet: Outlet, at: Duration, departures: &mut Departures) -> Result<(), ReplayError> {
+    outlet.sent.iter().try_for_each(|(nic, frame)| departures.write(*nic, at, frame))
+}
+
+fn moment(at: Duration, start: Duration) -> Tick {
+    Tick::from_millis(at.saturating_sub(start).as_millis() as u64)
+}
+
+/// Workers in this thread, as commands reach them.
+struct Offline<'m> {
+    ensemble: Ensemble<'m>,
+    owner: config::Owner,
+}
+
+impl Plane for Offline<'_> {
+    fn publish(&mut self, catalog: &Catalog, _: Pace) {
+        self.ensemble.publish(catalog);
+    }
+
+    fn local_ports_conflict(&self) -> Option<String> {
+        None
+    }
+
+    fn nat_conflict(&self) -> Option<&'static str> {
+        (self.owner == config::Owner::Landing).then_some(
+            "-m needs [workers] owner = \"hash\": with \"landing\" the replies of NAT servers \
+             would not find the worker that owns their connection",
+        )
+    }
+}
+
+fn director<'m>(
+    config: &Config,
+    limits: &Limits,
+    ensemble: Ensemble<'m>,
+) -> Director<Offline<'m>> {
+    let figures = ensemble.figures();
+    let mut catalog = Catalog::new(limits);
+    let timeouts = lb::catalog::Change::SetTimeouts(config.timeouts);
+    let applied = catalog.apply(timeouts);
+    debug_assert!(applied.is_ok(), "timeouts are never refused");
+    Director::new(catalog, figures, Offline { ensemble, owner: config.workers.owner })
+}
+
+fn wiring(config: &Config, macs: &[Mac]) -> Wiring {
+    let nics = config.nics.iter().zip(macs);
+    let nics =
+        nics.map(|(nic, mac)| NicWiring { mac: *mac, has_host: nic.host_interface.is_some() });
+    Wiring {
+        workers: config.workers.count,
+        owner: match config.workers.owner {
+            config::Owner::Hash => Owner::Hash,
+            config::Owner::Landing => Owner::Landing,
+        },
+        nics: nics.collect(),
+        local_ports: config.local_ports.clone(),
+        seed: SEED,
+    }
+}
+
+fn network(config: &Config, macs: &[Mac]) -> Network {
+    let nics = config.nics.iter().zip(macs);
+    let facts = nics.map(|(nic, mac)| NicFacts { mac: *mac, mtu: nic.mtu });
+    let mut network = Network::new(facts.collect());
+    network.set_routes(config.all_routes());
+    for (nic, config) in (0..).map(NicId).zip(&config.nics) {
+        for neighbour in &config.neighbours {
+            let place = Neighbour { nic, address: neighbour.address };
+            network.set_neighbour(place, Some(neighbour.mac));
+        }
+    }
+    network
+}
+
+fn mac(nic: &config::Nic) -> Result<Mac, ReplayError> {
+    nic.mac.ok_or_else(|| ReplayError::NoMac { nic: nic.name.clone() })
+}
+
+/// The NIC of each file.
+fn by_nic<'a>(
+    config: &Config,
+    files: &'a [NicFile],
+) -> Result<Vec<(NicId, &'a NicFile)>, ReplayError> {
+    let ids: HashMap<&str, NicId> =
+        config.nics.iter().map(|nic| nic.name.as_str()).zip((0..).map(NicId)).collect();
+    let known = || {
+        let names: Vec<&str> = config.nics.iter().map(|nic| nic.name.as_str()).collect();
+        names.join(", ")
+    };
+    let resolve = |file: &'a NicFile| match ids.get(file.nic.as_str()) {
+        Some(id) => Ok((*id, file)),
+        None => Err(ReplayError::UnknownNic { nic: file.nic.clone(), known: known() }),
+    };
+    files.iter().map(resolve).collect()
+}
