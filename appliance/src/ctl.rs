@@ -21,9 +21,9 @@ use control::command::Command;
 use control::config;
 use control::names::Localizer;
 use control::parse::{self, ParseError};
+use control::render;
 use control::reply::{self, Ending};
 use control::words::{self, BadLine};
-use control::render;
 
 use names::SystemNames;
 
@@ -164,9 +164,7 @@ fn show(
             break ending;
         }
         let written = match (text, localizer.as_mut()) {
-            (Some(text), Some(localizer)) => {
-                body.write_all(localizer.line(text, names).as_bytes())
-            }
+            (Some(text), Some(localizer)) => body.write_all(localizer.line(text, names).as_bytes()),
             _ => body.write_all(&line),
         };
         written.and_then(|()| body.write_all(b"\n")).map_err(CtlError::Output)?;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use control::apply::{Director, Pace};
 use control::config::Config;
-use control::metrics::{self, NicStats};
+use control::metrics::{self, HostStats, NicStats, Readings};
 use control::publish::Publisher;
 use control::rules;
 use crossbeam::queue::ArrayQueue;
@@ -213,7 +213,19 @@ impl Shared {
         };
         let nics: Vec<_> = self.nics.iter().filter_map(stats).collect();
         let director = self.director.borrow();
-        metrics::render(director.catalog(), director.figures(), &self.limits, &nics)
+        let counted = &self.host_counters;
+        metrics::render(&Readings {
+            catalog: director.catalog(),
+            figures: director.figures(),
+            limits: &self.limits,
+            nics: &nics,
+            host: HostStats {
+                to_host: counted.to_host.value(),
+                to_host_lost: counted.to_host_refused.value(),
+                from_host: counted.from_host.value(),
+                from_host_lost: counted.from_host_lost.value(),
+            },
+        })
     }
 
     fn now(&self) -> Tick {

@@ -38,6 +38,34 @@ pub struct NicStats {
     pub rx_nombuf: u64,
 }
 
+/// Frames between the host interfaces and the workers, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostStats {
+    /// Given to a host interface.
+    pub to_host: u64,
+    /// Not taken by a host interface.
+    pub to_host_lost: u64,
+    /// Taken from a host interface and given to a worker.
+    pub from_host: u64,
+    /// Taken from a host interface, for which there was no buffer or no room.
+    pub from_host_lost: u64,
+}
+
+/// What the page is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Readings<'a> {
+    /// The services.
+    pub catalog: &'a Catalog,
+    /// The workers' counters.
+    pub figures: &'a Figures,
+    /// The sizes of the tables.
+    pub limits: &'a Limits,
+    /// The NICs' counters.
+    pub nics: &'a [NicStats],
+    /// The host thread's counters.
+    pub host: HostStats,
+}
+
 /// A family of time series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
@@ -82,6 +110,8 @@ pub const METRICS: &[Metric] = &[
     NIC_MISSED,
     NIC_NO_BUFFER,
     NIC_ERRORS,
+    HOST_FRAMES,
+    HOST_LOST,
 ];
 
 const BUILD: Metric = gauge(
@@ -167,8 +197,18 @@ const NIC_ERRORS: Metric = counter(
     "Packets of a NIC that were damaged or not sent.",
 );
 
+const HOST_FRAMES: Metric = counter(
+    "pointsman_host_frames_total",
+    "Frames carried between workers and host interfaces.",
+);
+const HOST_LOST: Metric = counter(
+    "pointsman_host_lost_total",
+    "Frames lost between workers and host interfaces.",
+);
+
 /// The page that Prometheus fetches.
-pub fn render(catalog: &Catalog, figures: &Figures, limits: &Limits, nics: &[NicStats]) -> String {
+pub fn render(readings: &Readings<'_>) -> String {
+    let Readings { catalog, figures, limits, nics, host } = *readings;
     let mut page = Page::default();
     page.family(BUILD);
     page.sample(&[("version", &env!("CARGO_PKG_VERSION"))], 1);
@@ -183,6 +223,7 @@ pub fn render(catalog: &Catalog, figures: &Figures, limits: &Limits, nics: &[Nic
     );
     servers(&mut page, &services, figures);
     nic_stats(&mut page, nics);
+    host_stats(&mut page, host);
     page.text
 }
 
@@ -310,6 +351,17 @@ fn nic_stats(page: &mut Page, nics: &[NicStats]) {
         }
     }
     page.per_direction(NIC_ERRORS, nics, |nic| [nic.rx_errors, nic.tx_errors]);
+}
+
+fn host_stats(page: &mut Page, host: HostStats) {
+    for (metric, to, from) in [
+        (HOST_FRAMES, host.to_host, host.from_host),
+        (HOST_LOST, host.to_host_lost, host.from_host_lost),
+    ] {
+        page.family(metric);
+        page.sample(&[("direction", &"to")], to);
+        page.sample(&[("direction", &"from")], from);
+    }
 }
 
 fn service_labels(service: &Service) -> String {

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use wire::{Endpoint, L4, Parsed};
+use wire::{Endpoint, L4, Parsed, Port};
 
 use crate::action::{Ends, connect};
 use crate::conn::Conn;
@@ -76,7 +76,7 @@ impl Admitter<'_> {
         let chosen = sched::pick(service, &self.snapshot.servers, self.counts);
         let id = chosen.ok_or(DropReason::NoServer)?.id;
         let view = self.snapshot.server(id).ok_or(DropReason::Bug)?;
-        let server = endpoint(view).ok_or(DropReason::Bug)?;
+        let server = endpoint(view, vip.port).ok_or(DropReason::Bug)?;
         let local = if view.mode == ForwardMode::FullNat {
             let wanted = Wanted { protocol, client, server };
             local_ports::find(flows.conns(), &service.locals, self.ports, self.keyed, &wanted)?
@@ -87,8 +87,10 @@ impl Admitter<'_> {
     }
 }
 
-fn endpoint<F: Balanced>(server: &ServerView) -> Option<Endpoint<F>> {
-    Some(Endpoint { addr: F::from_ip(server.address)?, port: server.port.into() })
+/// Where the server listens; its port 0 stands for the one that the client speaks to.
+fn endpoint<F: Balanced>(server: &ServerView, asked: Port) -> Option<Endpoint<F>> {
+    let port = if server.port == 0 { asked } else { server.port.into() };
+    Some(Endpoint { addr: F::from_ip(server.address)?, port })
 }
 
 /// Whether a connection may be opened from here: one machine's address, and not the VIP itself.

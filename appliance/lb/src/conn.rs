@@ -68,7 +68,8 @@ pub struct Conn<F: ConnFamily> {
     protocol: u8,
     state: u8,
     flags: u8,
-    reserved: u8,
+    /// What of the deadline is above 2^32 units, so that it lasts longer than any machine.
+    deadline_high: u8,
     pad: F::Pad,
 }
 
@@ -111,7 +112,7 @@ impl<F: ConnFamily> Conn<F> {
                 | flag(traits.sees_replies, REPLIES)
                 | flag(traits.tunnel, TUNNEL)
                 | flag(traits.fills_checksum, FILL),
-            reserved: 0,
+            deadline_high: 0,
             pad: F::Pad::default(),
         }
     }
@@ -210,13 +211,16 @@ impl<F: ConnFamily> Conn<F> {
     #[inline]
     pub fn refresh(&mut self, now: Tick, timeout_s: u32) {
         let due = now.millis() + u64::from(timeout_s) * 1000;
-        self.deadline = U32::new(due.div_ceil(UNIT_MS) as u32);
+        let units = due.div_ceil(UNIT_MS);
+        self.deadline = U32::new(units as u32);
+        self.deadline_high = (units >> 32) as u8;
     }
 
     /// The moment at which it expires unless a packet comes.
     #[inline]
     pub fn deadline(&self) -> Tick {
-        Tick::from_millis(u64::from(self.deadline.get()) * UNIT_MS)
+        let units = u64::from(self.deadline_high) << 32 | u64::from(self.deadline.get());
+        Tick::from_millis(units * UNIT_MS)
     }
 
     /// The connection as listings show it at `now`.

@@ -38,8 +38,8 @@ pub struct ServiceOptions {
 pub struct ServerKey {
     /// The server's own address.
     pub address: IpAddr,
-    /// The server's port, 1..65535; the service's own for [`ForwardMode::Direct`] and
-    /// [`ForwardMode::Tunnel`].
+    /// The server's port; the service's own for [`ForwardMode::Direct`] and
+    /// [`ForwardMode::Tunnel`], and 0 for the one that the client speaks to.
     pub port: u16,
 }
 

@@ -115,7 +115,7 @@ pub struct ServerView {
     pub mode: ForwardMode,
     /// Its address.
     pub address: IpAddr,
-    /// Its port; the service's own for DR and TUN.
+    /// Its port; the service's own for DR and TUN, 0 for the one that the client speaks to.
     pub port: u16,
     /// Source of outer headers towards it.
     pub tunnel_source: Option<IpAddr>,

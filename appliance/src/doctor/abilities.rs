@@ -35,7 +35,7 @@ fn opens_harmlessly(nic: &Nic) -> bool {
 
 fn unseen(nic: &Nic, reason: &str) -> Finding {
     let name = &nic.name;
-    Finding::unseen(format!("NIC {name}: its queues and RSS, for {reason}; `run` logs them"))
+    Finding::unseen(format!("NIC {name}: its queues and RSS ({reason}); `run` logs them"))
 }
 
 fn ask(config: &Config, nics: &[&Nic]) -> Vec<Finding> {
@@ -45,7 +45,7 @@ fn ask(config: &Config, nics: &[&Nic]) -> Vec<Finding> {
     let eal = match Eal::init(&arguments(nics)) {
         Ok(eal) => eal,
         Err(error) => {
-            return vec![Finding::unseen(format!("the NICs' queues and RSS, for {error}"))];
+            return vec![Finding::unseen(format!("the NICs' queues and RSS ({error})"))];
         }
     };
     let workers = config.workers.count;

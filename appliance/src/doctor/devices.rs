@@ -41,7 +41,9 @@ pub(super) fn release(loaded: &str) -> Finding {
     let version = loaded.trim_start_matches("DPDK ");
     let mut supported = RELEASES.lines().filter(|line| !line.starts_with('#'));
     let is_of = |release: &str| {
-        version.strip_prefix(release).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+        version
+            .strip_prefix(release)
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     };
     if supported.clone().any(is_of) {
         return Finding::ok(format!("{loaded} is a supported release"));
@@ -107,7 +109,10 @@ fn nic(nic: &Nic) -> Finding {
 
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name()).filter_map(|name| OsString::into_string(name).ok()).collect()
+    entries
+        .map(|entry| entry.file_name())
+        .filter_map(|name| OsString::into_string(name).ok())
+        .collect()
 }
 
 fn absent(nic: &str, address: &str) -> Finding {

@@ -102,7 +102,7 @@ fn source_check(interface: &str, rp_filter: Option<u32>) -> Option<Finding> {
                 "host interface {interface}: rp_filter is strict: what comes by another interface \
                  than the way back is dropped without a word"
             ),
-            format!("sysctl net.ipv4.conf.{interface}.rp_filter=2, or for all"),
+            format!("sysctl -w net.ipv4.conf.{interface}.rp_filter=2, or for all"),
         )),
         _ => None,
     }
@@ -117,7 +117,7 @@ fn arp(lax: &[&str]) -> Option<Finding> {
                  so that a VIP may be found at the wrong NIC",
                 lax.join(", ")
             ),
-            "sysctl net.ipv4.conf.all.arp_ignore=1",
+            "sysctl -w net.ipv4.conf.all.arp_ignore=1",
         )
     })
 }
@@ -133,7 +133,7 @@ fn ports(ours: &RangeInclusive<u16>, kernel: &RangeInclusive<u16>) -> Finding {
     }
     let remedy = match ours.end().checked_add(1) {
         Some(above) if above < 60_000 => {
-            format!("sysctl net.ipv4.ip_local_port_range=\"{above} 65535\"")
+            format!("sysctl -w net.ipv4.ip_local_port_range=\"{above} 65535\"")
         }
         _ => format!("set [local_ports] range below {}", kernel.start()),
     };
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(ports(&(1025..=32_767), &(32_768..=60_999)).level, Level::Ok);
         let finding = ports(&(1025..=32_767), &(32_767..=60_999));
         assert_eq!(finding.level, Level::Fail);
-        let remedy = "sysctl net.ipv4.ip_local_port_range=\"32768 65535\"";
+        let remedy = "sysctl -w net.ipv4.ip_local_port_range=\"32768 65535\"";
         assert_eq!(finding.remedy.as_deref(), Some(remedy));
         let finding = ports(&(1025..=65_535), &(32_768..=60_999));
         assert_eq!(finding.remedy.as_deref(), Some("set [local_ports] range below 32768"));

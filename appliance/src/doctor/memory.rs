@@ -7,19 +7,22 @@
 use control::config::{Config, Eal, Hugepages};
 use lb::conn_table::ConnTable;
 
-use super::{Finding, devices, field, text};
+use super::{Director, Finding, devices, field, text};
 
 /// Bytes of a MiB.
 const MIB: u64 = 1 << 20;
 /// Locks memory without limit; see capabilities(7).
 const IPC_LOCK: u32 = 14;
 
-pub(super) fn examine(config: &Config) -> Vec<Finding> {
+pub(super) fn examine(config: &Config, director: Director) -> Vec<Finding> {
+    if director == Director::Runs {
+        return vec![Finding::unseen("memory: the director that runs has taken its own already")];
+    }
     let Some(memory) = text("/proc/meminfo").as_deref().and_then(Memory::read) else {
         return vec![Finding::unseen("memory: /proc/meminfo cannot be read")];
     };
     let tables_mb = tables_mb(config);
-    let mut findings = vec![buffers(&config.eal, &memory)];
+    let mut findings = vec![buffers(tables_mb, &config.eal, &memory)];
     findings.push(tables(tables_mb, &config.eal, &memory));
     findings.extend(ordinary(&config.eal, tables_mb, &memory));
     let transparent = text("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
@@ -57,13 +60,14 @@ impl Memory {
         })
     }
 
-    /// How to have `mb` more MiB in hugepages.
-    fn reserve(&self, mb: u64) -> String {
+    /// How to have hugepages for packet buffers and connection tables.
+    fn reserve(&self, tables_mb: u64, eal: &Eal) -> String {
         if self.huge_page_kb == 0 {
             return "use a kernel with hugepages (CONFIG_HUGETLBFS)".to_owned();
         }
-        let pages = ((self.huge_total_mb + mb) * 1024).div_ceil(self.huge_page_kb);
-        format!("sysctl vm.nr_hugepages={pages}, and the same line in /etc/sysctl.d to keep it")
+        let missing_mb = (u64::from(eal.memory_mb) + tables_mb).saturating_sub(self.huge_free_mb);
+        let pages = ((self.huge_total_mb + missing_mb) * 1024).div_ceil(self.huge_page_kb);
+        format!("sysctl -w vm.nr_hugepages={pages}; vm.nr_hugepages={pages} in /etc/sysctl.d keeps it")
     }
 }
 
@@ -85,7 +89,7 @@ fn fits_huge(tables_mb: u64, eal: &Eal, memory: &Memory) -> bool {
     memory.huge_free_mb >= huge_buffers_mb(eal, memory) + tables_mb
 }
 
-fn buffers(eal: &Eal, memory: &Memory) -> Finding {
+fn buffers(tables_mb: u64, eal: &Eal, memory: &Memory) -> Finding {
     let (free, wanted) = (memory.huge_free_mb, u64::from(eal.memory_mb));
     if eal.hugepages == Hugepages::Off {
         return Finding::ok("packet buffers: in normal pages, as [eal] hugepages = \"off\" says");
@@ -96,7 +100,7 @@ fn buffers(eal: &Eal, memory: &Memory) -> Finding {
         ));
     }
     let what = format!("packet buffers: {free} of {wanted} MiB are free in hugepages");
-    let remedy = memory.reserve(wanted - free);
+    let remedy = memory.reserve(tables_mb, eal);
     if eal.hugepages == Hugepages::On {
         return Finding::fail(format!("{what}, and [eal] hugepages = \"on\""), remedy);
     }
@@ -107,13 +111,16 @@ fn tables(tables_mb: u64, eal: &Eal, memory: &Memory) -> Finding {
     if fits_huge(tables_mb, eal, memory) {
         return Finding::ok(format!("connection tables: {tables_mb} MiB fit hugepages"));
     }
+    if eal.hugepages == Hugepages::Off {
+        return Finding::ok(format!("connection tables: {tables_mb} MiB in normal pages"));
+    }
     let left = memory.huge_free_mb - huge_buffers_mb(eal, memory);
     Finding::warn(
         format!(
             "connection tables: {left} of {tables_mb} MiB fit hugepages; a look-up costs about \
              twice the time in normal ones"
         ),
-        memory.reserve(tables_mb.saturating_sub(left)),
+        memory.reserve(tables_mb, eal),
     )
 }
 
@@ -175,8 +182,12 @@ mod tests {
     #[test]
     fn hugepages_are_counted_in_mib() {
         let memory = Memory::read(MEMINFO).unwrap();
-        let expected =
-            Memory { available_mb: 4000, huge_free_mb: 1024, huge_total_mb: 1200, huge_page_kb: 2048 };
+        let expected = Memory {
+            available_mb: 4000,
+            huge_free_mb: 1024,
+            huge_total_mb: 1200,
+            huge_page_kb: 2048,
+        };
         assert_eq!(memory, expected);
         assert_eq!(Memory::read("MemAvailable: 1024 kB").unwrap().huge_free_mb, 0);
     }
@@ -184,13 +195,13 @@ mod tests {
     #[test]
     fn missing_hugepages_fail_only_where_they_are_insisted_on() {
         let memory = Memory::read(MEMINFO).unwrap();
-        assert_eq!(buffers(&eal(Hugepages::On, 1024), &memory).level, Level::Ok);
-        assert_eq!(buffers(&eal(Hugepages::Off, 2048), &memory).level, Level::Ok);
-        assert_eq!(buffers(&eal(Hugepages::Auto, 2048), &memory).level, Level::Warn);
-        let finding = buffers(&eal(Hugepages::On, 2048), &memory);
+        assert_eq!(buffers(0, &eal(Hugepages::On, 1024), &memory).level, Level::Ok);
+        assert_eq!(buffers(0, &eal(Hugepages::Off, 2048), &memory).level, Level::Ok);
+        assert_eq!(buffers(0, &eal(Hugepages::Auto, 2048), &memory).level, Level::Warn);
+        let finding = buffers(200, &eal(Hugepages::On, 2048), &memory);
         assert_eq!(finding.level, Level::Fail);
-        // 1200 MiB are reserved, 1024 MiB more are needed: 2224 MiB of 2 MiB.
-        assert!(finding.remedy.unwrap().starts_with("sysctl vm.nr_hugepages=1112,"));
+        // 1200 MiB are reserved, and 2048 + 200 - 1024 more are needed, in pages of 2 MiB.
+        assert!(finding.remedy.unwrap().starts_with("sysctl -w vm.nr_hugepages=1212;"));
     }
 
     #[test]
@@ -200,6 +211,7 @@ mod tests {
         assert_eq!(tables(512, &half, &memory).level, Level::Ok);
         let finding = tables(513, &half, &memory);
         assert!(finding.what.starts_with("connection tables: 512 of 513 MiB"), "{finding}");
+        assert_eq!(tables(1025, &eal(Hugepages::Off, 512), &memory).level, Level::Ok);
         assert_eq!(ordinary(&half, 4000, &memory), None);
         assert_eq!(ordinary(&half, 4001, &memory).unwrap().level, Level::Fail);
         assert_eq!(ordinary(&eal(Hugepages::Off, 4001), 1, &memory).unwrap().level, Level::Fail);

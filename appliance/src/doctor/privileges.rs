@@ -34,7 +34,10 @@ fn needed(config: &Config) -> Vec<u32> {
         (NET_RAW, packet_socket || shared),
         (SYS_ADMIN, physical),
     ];
-    table.into_iter().filter_map(|(capability, is_needed)| is_needed.then_some(capability)).collect()
+    table
+        .into_iter()
+        .filter_map(|(capability, is_needed)| is_needed.then_some(capability))
+        .collect()
 }
 
 fn privileges(effective: u64, needed: &[u32]) -> Finding {
@@ -48,10 +51,10 @@ fn privileges(effective: u64, needed: &[u32]) -> Finding {
         return Finding::ok("privileges: this configuration needs none");
     }
     if missing.is_empty() {
-        return Finding::ok(format!("privileges: {} are there", named(&|_| true)));
+        return Finding::ok(format!("privileges: has {}", named(&|_| true)));
     }
     Finding::fail(
-        format!("privileges: {missing} missing"),
+        format!("privileges: lacks {missing}"),
         "run as root, or give them by AmbientCapabilities= of the systemd unit",
     )
 }
@@ -67,7 +70,7 @@ mod tests {
         assert_eq!(privileges(0x1ff_ffff_ffff, &needed).level, Level::Ok);
         let finding = privileges(1 << NET_RAW, &needed);
         assert_eq!(finding.level, Level::Fail);
-        assert_eq!(finding.what, "privileges: CAP_NET_ADMIN missing");
+        assert_eq!(finding.what, "privileges: lacks CAP_NET_ADMIN");
         assert_eq!(privileges(0, &[]).level, Level::Ok);
     }
 }

@@ -43,7 +43,8 @@ fn enough(cpus: &Cpus, workers: u16, online: &[Cpu]) -> Finding {
         );
     };
     let named = std::iter::once(&cpus.management).chain(assigned);
-    if let Some(absent) = named.clone().find(|cpu| !online.contains(cpu)) {
+    let mut absent = named.filter(|cpu| !online.is_empty() && !online.contains(cpu));
+    if let Some(absent) = absent.next() {
         let remedy = "name CPUs in [eal] lcores that /sys/devices/system/cpu/online has";
         return Finding::fail(format!("CPUs: {absent} is not online"), remedy);
     }

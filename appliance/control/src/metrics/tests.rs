@@ -18,6 +18,12 @@ const LIMITS: Limits = Limits {
 };
 const MANUAL: &str = include_str!("../../../docs/METRICS.md");
 
+const HOST: HostStats = HostStats { to_host: 11, to_host_lost: 1, from_host: 12, from_host_lost: 2 };
+
+fn page(catalog: &Catalog, figures: &Figures, nics: &[NicStats]) -> String {
+    render(&Readings { catalog, figures, limits: &LIMITS, nics, host: HOST })
+}
+
 /// One worker per element, each having received and sent what the element says.
 fn figures(traffic: &[(u64, u64)]) -> Figures {
     let worker = |(id, (received, sent)): (u16, &(u64, u64))| {
@@ -117,6 +123,10 @@ pointsman_nic_missed_total{nic="wan"} 15
 pointsman_nic_no_buffer_total{nic="wan"} 18
 pointsman_nic_errors_total{nic="wan",direction="rx"} 16
 pointsman_nic_errors_total{nic="wan",direction="tx"} 17
+pointsman_host_frames_total{direction="to"} 11
+pointsman_host_frames_total{direction="from"} 12
+pointsman_host_lost_total{direction="to"} 1
+pointsman_host_lost_total{direction="from"} 2
 "#;
 
 #[test]
@@ -135,7 +145,7 @@ fn page_shows_each_counter_under_its_name_and_labels() {
     counters.out_packets.add(3);
     counters.in_bytes.add(120);
     counters.out_bytes.add(4500);
-    let page = render(&catalog, &figures, &LIMITS, &nics());
+    let page = page(&catalog, &figures, &nics());
     let skipped = ["#", "pointsman_drops_total", "pointsman_build_info"];
     let shown = page
         .lines()
@@ -147,7 +157,7 @@ fn page_shows_each_counter_under_its_name_and_labels() {
 
 #[test]
 fn every_drop_reason_is_on_the_page_for_every_worker_from_the_start() {
-    let page = render(&catalog(), &figures(&[(0, 0), (4, 1)]), &LIMITS, &nics());
+    let page = page(&catalog(), &figures(&[(0, 0), (4, 1)]), &nics());
     for (worker, no_server) in [(0, 0), (1, 3)] {
         for reason in DropReason::ALL {
             let labels = format!("worker=\"{worker}\",reason=\"{}\"", reason.name());
@@ -164,7 +174,7 @@ fn every_drop_reason_is_on_the_page_for_every_worker_from_the_start() {
 
 #[test]
 fn frames_in_equal_frames_out_and_held_and_dropped() {
-    let page = render(&catalog(), &figures(&[(9, 7), (100, 1)]), &LIMITS, &nics());
+    let page = page(&catalog(), &figures(&[(9, 7), (100, 1)]), &nics());
     let sum = |name: &str| -> u64 {
         let of_name = page
             .lines()
@@ -182,7 +192,7 @@ fn frames_in_equal_frames_out_and_held_and_dropped() {
 
 #[test]
 fn families_come_once_with_help_and_type_before_their_samples() {
-    let page = render(&catalog(), &figures(&[(9, 7)]), &LIMITS, &nics());
+    let page = page(&catalog(), &figures(&[(9, 7)]), &nics());
     assert!(page.ends_with('\n'));
     let mut lines = page.lines().peekable();
     for metric in METRICS {
@@ -219,7 +229,7 @@ fn quotes_backslashes_and_line_feeds_in_labels_are_escaped() {
         name: "a\"b\\c\nd".to_owned(),
         ..NicStats::default()
     };
-    let page = render(&catalog(), &figures(&[(0, 0)]), &LIMITS, &[nic]);
+    let page = page(&catalog(), &figures(&[(0, 0)]), &[nic]);
     let line = "pointsman_nic_missed_total{nic=\"a\\\"b\\\\c\\nd\"} 0\n";
     assert!(page.contains(line), "{page}");
 }

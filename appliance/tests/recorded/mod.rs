@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Frames as the recordings of the kernel describe them → bytes.
+//!
+//! A line gives every field of the headers and every checksum, but of the data only the length: it
+//! is one of a few texts, and the checksum tells which.
+
+use std::net::IpAddr;
+
+use wire::build::{self, IpPacket};
+use wire::{Mac, TcpFlags};
+
+/// A packet and what was seen of it.
+#[derive(Debug, Default)]
+pub struct Case {
+    pub title: String,
+    pub frames: Vec<Line>,
+    /// What is odd about the machine at that moment (`sysctl`), if anything.
+    pub settings: Vec<String>,
+}
+
+/// A frame seen at one of the director's interfaces.
+#[derive(Debug)]
+pub struct Line {
+    pub nic: &'static str,
+    pub arrives: bool,
+    /// Its bytes, or what this reader has no word for.
+    pub frame: Result<Vec<u8>, String>,
+}
+
+/// The cases of one recorded command's output.
+pub fn cases(stdout: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    let mut settings: Vec<String> = Vec::new();
+    for text in stdout.lines() {
+        if let Some(setting) = text.strip_prefix("# ") {
+            let name = setting.split(' ').next().unwrap_or_default();
+            settings.retain(|known| !known.starts_with(name));
+            settings.push(setting.to_owned());
+        } else if let Some(title) = text.strip_prefix("-- ") {
+            let (title, settings) = (title.to_owned(), settings.clone());
+            cases.push(Case { title, settings, frames: Vec::new() });
+        } else if let (Some(line), Some(case)) = (line(text), cases.last_mut()) {
+            case.frames.push(line);
+        }
+    }
+    cases
+}
+
+fn line(text: &str) -> Option<Line> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [place, way, macs, packet @ ..] = words.as_slice() else { return None };
+    let nic = match place.strip_prefix("director/")? {
+        "dc" => "wan",
+        _ => "lan",
+    };
+    let frame = frame(macs, &mut packet.iter().copied());
+    Some(Line { nic, arrives: *way == "in", frame })
+}
+
+type Words<'a> = dyn Iterator<Item = &'a str> + 'a;
+
+fn frame<'a>(macs: &str, words: &mut Words<'a>) -> Result<Vec<u8>, String> {
+    let (src, dst) = macs.split_once('>').ok_or("no link-layer addresses")?;
+    let mac = |last: &str| format!("02:00:00:{last}").parse::<Mac>().map_err(|e| e.to_string());
+    let ether = build::eth().src(mac(src)?).dst(mac(dst)?);
+    packet(words, |src, dst| ether.ip(src, dst)).map(|(bytes, _)| bytes)
+}
+
+/// The bytes of a packet and, where it is quoted, how many of them are there.
+fn packet<'a>(
+    words: &mut Words<'a>,
+    below: impl FnOnce(IpAddr, IpAddr) -> IpPacket,
+) -> Result<(Vec<u8>, usize), String> {
+    let family = next(words)?;
+    let (src, dst) = pair(next(words)?)?;
+    let mut ip = below(src, dst);
+    let (mut protocol, mut payload_len) = ("", 0);
+    while protocol.is_empty() {
+        match next(words)? {
+            "tos" | "tc" => ip = ip.tos(hex(next(words)?)? as u8),
+            "len" => payload_len = number(next(words)?)? - 20,
+            "plen" => payload_len = number(next(words)?)?,
+            "id" => ip = ip.id(hex(next(words)?)?),
+            "flow" => ip = ip.flow_label(hex(next(words)?)?),
+            "DF" => ip = ip.dont_fragment(),
+            "ttl" | "hop" => ip = ip.ttl(number(next(words)?)? as u8),
+            "cks" => drop(next(words)?),
+            known @ ("TCP" | "UDP" | "ICMP" | "ICMP6" | "[") => protocol = known,
+            other => return Err(other.to_owned()),
+        }
+    }
+    let header_len = if family == "IP" { 20 } else { 40 };
+    let (bytes, there) = match protocol {
+        "TCP" => tcp(ip, words, payload_len)?,
+        "UDP" => udp(ip, words, payload_len)?,
+        "[" => {
+            let inner = packet(words, |src, dst| ip.ip(src, dst))?;
+            return Ok(inner);
+        }
+        _ => (icmp(ip, words)?, payload_len),
+    };
+    Ok((bytes, header_len + there))
+}
+
+fn tcp<'a>(
+    ip: IpPacket,
+    words: &mut Words<'a>,
+    payload_len: usize,
+) -> Result<(Vec<u8>, usize), String> {
+    let (sport, dport) = ports(next(words)?)?;
+    let letters = next(words)?.trim_matches(['[', ']']);
+    let mut tcp = ip.tcp(sport, dport).flags(flags(letters)?);
+    let (mut there, mut checksum) = (0, 0);
+    while checksum == 0 {
+        match next(words)? {
+            "seq" => tcp = tcp.seq(number(next(words)?)? as u32),
+            "ack" => tcp = tcp.ack(number(next(words)?)? as u32),
+            "win" => tcp = tcp.window(number(next(words)?)? as u16),
+            "len" => there = number(next(words)?)?,
+            "cks" => checksum = hex(next(words)?)? as u16,
+            other => return Err(other.to_owned()),
+        }
+    }
+    let build = |data: &[u8]| tcp.clone().payload(data);
+    let data = data(payload_len - 20, checksum, 16, 20, build);
+    Ok((tcp.checksum(checksum).payload(&data), 20 + there))
+}
+
+fn udp<'a>(
+    ip: IpPacket,
+    words: &mut Words<'a>,
+    payload_len: usize,
+) -> Result<(Vec<u8>, usize), String> {
+    let (sport, dport) = ports(next(words)?)?;
+    let (_, there, _, checksum) = (next(words)?, next(words)?, next(words)?, next(words)?);
+    if words.next() == Some("none") && payload_len > 40 {
+        return Err("GUE".to_owned());
+    }
+    let (udp, checksum) = (ip.udp(sport, dport), hex(checksum)? as u16);
+    let build = |data: &[u8]| udp.clone().payload(data);
+    let data = data(payload_len - 8, checksum, 6, 8, build);
+    Ok((udp.checksum(checksum).payload(&data), 8 + number(there)?))
+}
+
+fn icmp<'a>(ip: IpPacket, words: &mut Words<'a>) -> Result<Vec<u8>, String> {
+    let (kind, code) = next(words)?.split_once('/').ok_or("no ICMP type")?;
+    let icmp = ip.icmp(number(kind)? as u8, number(code)? as u8);
+    let (_, rest, _, verdict) = (next(words)?, next(words)?, next(words)?, next(words)?);
+    let icmp = icmp.rest(hex(rest)?.to_be_bytes());
+    let icmp = if verdict == "BAD" { icmp.bad_checksum() } else { icmp };
+    match words.next() {
+        Some("{") => {
+            let (mut quoted, there) = packet(words, |src, dst| build::packet(src, dst))?;
+            quoted.truncate(there);
+            Ok(icmp.payload(&quoted))
+        }
+        _ => Err("an ICMP message about no packet".to_owned()),
+    }
+}
+
+/// The data of a packet: what of the texts that were sent has the checksum, or else the first.
+fn data(
+    len: usize,
+    checksum: u16,
+    checksum_at: usize,
+    header_len: usize,
+    build: impl Fn(&[u8]) -> Vec<u8>,
+) -> Vec<u8> {
+    let texts = ["x", "r", "abc", "hello", "reply", "nobody", "0123456789"];
+    let mut known: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+    known.push(vec![b'z'; len]);
+    known.retain(|data| data.len() == len);
+    let fits = |data: &Vec<u8>| {
+        let bytes = build(data);
+        let at = bytes.len() - len - header_len + checksum_at;
+        bytes.get(at..at + 2) == Some(&checksum.to_be_bytes())
+    };
+    let fitting = known.iter().position(fits).unwrap_or(0);
+    known.swap_remove(fitting)
+}
+
+fn next<'a>(words: &mut Words<'a>) -> Result<&'a str, String> {
+    words.next().ok_or_else(|| "the line ends too early".to_owned())
+}
+
+fn pair(word: &str) -> Result<(IpAddr, IpAddr), String> {
+    let (src, dst) = word.split_once('>').ok_or("no addresses")?;
+    let address = |text: &str| text.parse().map_err(|_| format!("no address: {text}"));
+    Ok((address(src)?, address(dst)?))
+}
+
+fn ports(word: &str) -> Result<(u16, u16), String> {
+    let (src, dst) = word.split_once('>').ok_or("no ports")?;
+    Ok((number(src)? as u16, number(dst)? as u16))
+}
+
+fn number(word: &str) -> Result<usize, String> {
+    word.parse().map_err(|_| format!("no number: {word}"))
+}
+
+fn hex(word: &str) -> Result<u32, String> {
+    u32::from_str_radix(word, 16).map_err(|_| format!("no number: {word}"))
+}
+
+fn flags(letters: &str) -> Result<TcpFlags, String> {
+    letters.chars().try_fold(TcpFlags::NONE, |all, letter| match letter {
+        'S' => Ok(all | TcpFlags::SYN),
+        'A' => Ok(all | TcpFlags::ACK),
+        'P' => Ok(all | TcpFlags::PSH),
+        'F' => Ok(all | TcpFlags::FIN),
+        'R' => Ok(all | TcpFlags::RST),
+        _ => Err(format!("no TCP flag: {letter}")),
+    })
+}
