@@ -13,7 +13,9 @@ use std::time::Duration;
 use dpdk::{Burst, Consumer, Mbuf, Pool, Producer};
 use lb::counters::Counter;
 use lb::ids::NicId;
+use lb::network::NicFacts;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::warn;
 use wire::Frame;
 
 use crate::host::HostInterface;
@@ -25,6 +27,8 @@ const FRAME_MAX: usize = 65_536 + 18;
 /// How long to wait between two looks at the rings: at first, and at most.
 const WAIT_MIN: Duration = Duration::from_micros(50);
 const WAIT_MAX: Duration = Duration::from_millis(1);
+/// How long to wait after a deleted interface could not be made anew.
+const REOPEN_EVERY: Duration = Duration::from_secs(1);
 
 /// Frames between the host interfaces and the workers.
 #[derive(Debug, Default)]
@@ -43,10 +47,29 @@ pub struct HostCounters {
 pub struct HostPort {
     /// The NIC.
     pub nic: NicId,
+    /// What the host interface must have.
+    pub facts: NicFacts,
     /// The host interface.
     pub interface: HostInterface,
     /// The ring of the worker that sends the host's frames.
     pub to_worker: Producer,
+}
+
+impl HostPort {
+    /// Makes the host interface anew, which somebody deleted.
+    fn reopen(&mut self) {
+        let name = self.interface.name().to_owned();
+        match HostInterface::open(&name, self.facts.mac, self.facts.mtu) {
+            Ok(interface) => {
+                warn!("host interface {name} was deleted, with its addresses; it is there again");
+                self.interface = interface;
+            }
+            Err(error) => {
+                warn!("host interface {name} was deleted and cannot be made anew: {error}");
+                std::thread::sleep(REOPEN_EVERY);
+            }
+        }
+    }
 }
 
 /// Everything the thread works on.
@@ -95,10 +118,18 @@ impl HostThread {
 
     fn from_host(&mut self, buffer: &mut [u8]) -> usize {
         let mut carried = 0;
-        for port in &self.ports {
+        for port in &mut self.ports {
             let mut burst = Burst::new();
             for _ in 0..FRAMES_PER_TURN {
-                let Ok(Some(length)) = port.interface.read_frame(buffer) else { break };
+                let length = match port.interface.read_frame(buffer) {
+                    Ok(Some(length)) => length,
+                    Ok(None) => break,
+                    Err(error) if error.raw_os_error() == Some(libc::EBADFD) => {
+                        port.reopen();
+                        break;
+                    }
+                    Err(_) => break,
+                };
                 carried += 1;
                 let bytes = buffer.get(..length).unwrap_or_default();
                 match self.pool.alloc_from(bytes) {

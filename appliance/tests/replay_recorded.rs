@@ -145,7 +145,7 @@ fn what_leaves_is_what_left_the_kernel() {
     let text = include_str!("recordings/packets.jsonl");
     let (mut all, mut left_out) = (0, BTreeMap::<String, usize>::new());
     let mut taken = Vec::new();
-    for (section, stdout) in captures::recorded(text) {
+    for (section, stdout) in recorded::sections(text) {
         for case in recorded::cases(&stdout) {
             all += 1;
             match out_of_scope(&section, &case) {

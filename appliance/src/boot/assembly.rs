@@ -244,7 +244,7 @@ fn host_ports(ports: &mut [Port], to_workers: &[Producer]) -> Vec<HostPort> {
         .zip(to_workers.iter().cycle())
         .filter_map(|((nic, port), to_worker)| {
             let interface = port.host.take()?;
-            Some(HostPort { nic, interface, to_worker: to_worker.clone() })
+            Some(HostPort { nic, facts: port.facts, interface, to_worker: to_worker.clone() })
         })
         .collect()
 }

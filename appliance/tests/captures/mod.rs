@@ -99,18 +99,3 @@ pub fn read(path: &Path) -> Vec<Seen> {
 pub fn config(text: &str) -> Config {
     Config::parse(text, "test.toml").unwrap_or_else(|error| panic!("{error}"))
 }
-
-/// The sections of a recording with the output of each command.
-pub fn recorded(text: &str) -> Vec<(String, String)> {
-    let mut section = String::new();
-    let mut outputs = Vec::new();
-    for line in text.lines() {
-        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
-        if let Some(title) = entry["section"].as_str() {
-            title.clone_into(&mut section);
-        } else if let Some(stdout) = entry["stdout"].as_str() {
-            outputs.push((section.clone(), stdout.to_owned()));
-        }
-    }
-    outputs
-}

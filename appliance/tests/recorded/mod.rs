@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use wire::build::{self, IpPacket};
+use wire::build::{self, EthFrame, IpPacket};
 use wire::{Mac, TcpFlags};
 
 /// A packet and what was seen of it.
@@ -25,6 +25,21 @@ pub struct Line {
     pub arrives: bool,
     /// Its bytes, or what this reader has no word for.
     pub frame: Result<Vec<u8>, String>,
+}
+
+/// The output of each recorded command, with the title of its section.
+pub fn sections(text: &str) -> Vec<(String, String)> {
+    let mut section = String::new();
+    let mut outputs = Vec::new();
+    for line in text.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Some(title) = entry["section"].as_str() {
+            title.clone_into(&mut section);
+        } else if let Some(stdout) = entry["stdout"].as_str() {
+            outputs.push((section.clone(), stdout.to_owned()));
+        }
+    }
+    outputs
 }
 
 /// The cases of one recorded command's output.
@@ -63,17 +78,28 @@ fn frame<'a>(macs: &str, words: &mut Words<'a>) -> Result<Vec<u8>, String> {
     let (src, dst) = macs.split_once('>').ok_or("no link-layer addresses")?;
     let mac = |last: &str| format!("02:00:00:{last}").parse::<Mac>().map_err(|e| e.to_string());
     let ether = build::eth().src(mac(src)?).dst(mac(dst)?);
-    packet(words, |src, dst| ether.ip(src, dst)).map(|(bytes, _)| bytes)
+    packet(words, Below::Frame(ether)).map(|(bytes, _)| bytes)
+}
+
+/// What a packet lies in.
+enum Below {
+    Nothing,
+    Frame(EthFrame),
+    Packet(IpPacket),
 }
 
 /// The bytes of a packet and, where it is quoted, how many of them are there.
 fn packet<'a>(
     words: &mut Words<'a>,
-    below: impl FnOnce(IpAddr, IpAddr) -> IpPacket,
+    below: Below,
 ) -> Result<(Vec<u8>, usize), String> {
     let family = next(words)?;
     let (src, dst) = pair(next(words)?)?;
-    let mut ip = below(src, dst);
+    let mut ip = match below {
+        Below::Nothing => build::packet(src, dst),
+        Below::Frame(ether) => ether.ip(src, dst),
+        Below::Packet(outer) => outer.ip(src, dst),
+    };
     let (mut protocol, mut payload_len) = ("", 0);
     while protocol.is_empty() {
         match next(words)? {
@@ -94,8 +120,7 @@ fn packet<'a>(
         "TCP" => tcp(ip, words, payload_len)?,
         "UDP" => udp(ip, words, payload_len)?,
         "[" => {
-            let inner = packet(words, |src, dst| ip.ip(src, dst))?;
-            return Ok(inner);
+            return packet(words, Below::Packet(ip));
         }
         _ => (icmp(ip, words)?, payload_len),
     };
@@ -150,7 +175,7 @@ fn icmp<'a>(ip: IpPacket, words: &mut Words<'a>) -> Result<Vec<u8>, String> {
     let icmp = if verdict == "BAD" { icmp.bad_checksum() } else { icmp };
     match words.next() {
         Some("{") => {
-            let (mut quoted, there) = packet(words, |src, dst| build::packet(src, dst))?;
+            let (mut quoted, there) = packet(words, Below::Nothing)?;
             quoted.truncate(there);
             Ok(icmp.payload(&quoted))
         }
