@@ -4,6 +4,7 @@
 #
 #   lab/config.sh two-arm|one-arm PREFIX [WORKERS [QUEUES [CAPACITY]]]
 #
+# HUGEPAGES (off, on, auto) and LOCAL_PORTS (FIRST-LAST) in the environment change two more keys.
 # The DPDK NICs are taps named NIC-nic in the director's namespace; director.sh puts them into
 # the bridges. Addresses are given to the host interfaces with "ip addr", as an operator would.
 set -euo pipefail
@@ -19,7 +20,7 @@ capacity=${5:-65536}
 cat <<TOML
 # Lab "$PREFIX", $TOPOLOGY.
 [eal]
-hugepages = "off"
+hugepages = "${HUGEPAGES:-off}"
 memory_mb = 256
 
 [workers]
@@ -33,7 +34,7 @@ capacity = $capacity
 socket = "$STATE/control.sock"
 
 [metrics]
-listen = "127.0.0.1:9109"
+listen = "$METRICS"
 
 [rules]
 file = "$STATE/saved.rules"

@@ -26,6 +26,9 @@ FAR_ROUTER=203.0.113.254
 ROUTER_WAN=198.51.100.254
 DIRECTOR_WAN=198.51.100.1
 
+# Where the director is asked for /metrics, in its own namespace.
+METRICS=127.0.0.1:9109
+
 # Addresses of the DPDK NICs; the kernel's side of their taps gets others (see director.sh).
 MAC_WAN=02:00:5e:00:00:01
 MAC_LAN=02:00:5e:00:00:02

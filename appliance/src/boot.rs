@@ -10,14 +10,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use control::config::Config;
+use control::config::{self, Config};
 use dpdk::Eal;
 use tracing::{info, warn};
 
 use crate::cpus::Cpus;
+use crate::host::HostInterface;
 use crate::listen::{ClaimedSocket, claim_socket};
 use crate::manage::Management;
 use assembly::Assembly;
+use eal::Pages;
 pub use error::BootError;
 use port::Port;
 
@@ -29,35 +31,52 @@ const RING_SLOTS: u32 = 4096;
 /// # Errors
 /// Why it did not start; everything that was made is undone.
 pub fn run(path: &Path) -> Result<(), BootError> {
-    let config = Config::load(path)?;
-    // First of all: a second start must not touch what the first uses.
-    let socket = claim_socket(&config.control.socket)?;
-    let cpus = Cpus::assign(config.eal.lcores.as_deref(), config.workers.count)?;
-    let eal = Eal::init(&eal::arguments(&config, &cpus)?)?;
+    let plan = Plan::new(path)?;
+    let eal = Eal::init(&eal::arguments(&plan.config, &plan.cpus, plan.pages))?;
     info!("{} is up", dpdk::release());
-    let outcome = serve(&eal, &config, path, &cpus, socket);
+    let outcome = serve(&eal, plan);
     if let Err(error) = eal.cleanup() {
         warn!("DPDK did not end cleanly: {error}");
     }
     outcome
 }
 
-fn serve(
-    eal: &Eal,
-    config: &Config,
-    config_path: &Path,
-    cpus: &Cpus,
+/// What is settled before DPDK starts.
+struct Plan<'a> {
+    config_path: &'a Path,
+    config: Config,
     socket: ClaimedSocket,
-) -> Result<(), BootError> {
-    let pool = eal::pool(eal, config)?;
-    let mut ports = Vec::new();
-    for nic in &config.nics {
-        ports.push(Port::open(eal, &pool, nic, config)?);
+    /// Of each NIC.
+    host_interfaces: Vec<Option<HostInterface>>,
+    cpus: Cpus,
+    pages: Pages,
+}
+
+impl<'a> Plan<'a> {
+    fn new(config_path: &'a Path) -> Result<Self, BootError> {
+        let config = Config::load(config_path)?;
+        // First of all: a second start must not touch what the first uses, NICs included.
+        let socket = claim_socket(&config.control.socket)?;
+        let claim = |nic: &config::Nic| nic.host_interface.as_deref().map(HostInterface::claim);
+        let claimed = config.nics.iter().map(|nic| claim(nic).transpose());
+        let host_interfaces = claimed.collect::<Result<_, _>>()?;
+        let cpus = Cpus::assign(config.eal.lcores.as_deref(), config.workers.count)?;
+        let pages = Pages::choose(&config.eal)?;
+        Ok(Self { config_path, config, socket, host_interfaces, cpus, pages })
     }
-    let (assembly, links) = Assembly::new(eal, &pool, config, ports)?;
-    let management = Management::new(config, config_path, links)?;
+}
+
+fn serve(eal: &Eal, plan: Plan<'_>) -> Result<(), BootError> {
+    let Plan { config_path, config, socket, host_interfaces, cpus, pages } = plan;
+    let pool = eal::pool(eal, &config, pages)?;
+    let mut ports = Vec::new();
+    for (nic, host) in config.nics.iter().zip(host_interfaces) {
+        ports.push(Port::open(eal, &pool, nic, host, &config)?);
+    }
+    let (assembly, links) = Assembly::new(eal, &pool, &config, ports)?;
+    let management = Management::new(&config, config_path, links)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let threads = assembly.start(eal, cpus, &stop)?;
+    let threads = assembly.start(eal, &cpus, &stop)?;
     let outcome = management.run(socket);
     stop.store(true, Ordering::Relaxed);
     let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();

@@ -18,7 +18,7 @@ const IPVSADM: &str = "ipvsadm";
 /// What the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Run the director in the foreground; SIGTERM stops it
+    /// Run the director in the foreground; SIGTERM stops it, SIGHUP has [timeouts] read again
     Run {
         /// The configuration
         #[arg(long, value_name = "FILE")]
@@ -164,15 +164,15 @@ mod tests {
             "--version",
             "-V",
             "--set 0 0 300",
-            "-Lnc --socket /tmp/x",
+            "-Lnc --socket x.sock",
             "-a -t=192.0.2.1:80 -- -r",
             "list",
         ] {
             let words: Vec<_> = line.split(' ').map(OsString::from).collect();
             assert_eq!(ctl(&format!("pointsman ctl {line}")), (None, words.clone()));
             assert_eq!(ctl(&format!("/usr/local/sbin/ipvsadm {line}")), (None, words.clone()));
-            let path = Some(PathBuf::from("/tmp/s"));
-            for option in ["--socket /tmp/s", "--socket=/tmp/s"] {
+            let path = Some(PathBuf::from("x.sock"));
+            for option in ["--socket x.sock", "--socket=x.sock"] {
                 let found = ctl(&format!("pointsman ctl {option} {line}"));
                 assert_eq!(found, (path.clone(), words.clone()));
             }

@@ -34,8 +34,8 @@ const SEED: Seed = Seed::fixed(0);
 /// Balances the frames of capture files with as many workers, and writes what the NICs send.
 ///
 /// Several inputs are merged by time, those of one moment in the order in which they are named. A
-/// frame that is earlier than one before it comes at that one's moment; a frame of which the capture
-/// has only the beginning is left out.
+/// frame that is earlier than one before it comes at that one's moment; a frame of which the
+/// capture has only the beginning is left out.
 ///
 /// # Errors
 /// Why the replay could not begin or did not come to its end; outputs may have been written.
@@ -116,11 +116,7 @@ impl Plane for Offline<'_> {
     }
 }
 
-fn director<'m>(
-    config: &Config,
-    limits: &Limits,
-    ensemble: Ensemble<'m>,
-) -> Director<Offline<'m>> {
+fn director<'m>(config: &Config, limits: &Limits, ensemble: Ensemble<'m>) -> Director<Offline<'m>> {
     let figures = ensemble.figures();
     let mut catalog = Catalog::new(limits);
     let timeouts = lb::catalog::Change::SetTimeouts(config.timeouts);

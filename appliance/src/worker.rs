@@ -74,8 +74,9 @@ impl PollLoop {
         self.outlets.flush();
     }
 
-    /// One turn of the loop; returns how many frames came in.
-    fn turn(
+    /// One turn of the loop; returns how many frames came in. `burst` and `batch` are empty before
+    /// and after; `counters` are the worker's own.
+    pub fn turn(
         &mut self,
         counters: &WorkerCounters,
         burst: &mut Burst,

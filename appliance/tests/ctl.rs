@@ -8,7 +8,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// The program under test.
 const POINTSMAN: &str = env!("CARGO_BIN_EXE_pointsman");
@@ -185,6 +187,24 @@ fn many_rules_are_sent_without_waiting_for_an_answer() {
     let outcome = fed(restore(&folder), rules.concat().as_bytes());
     assert_eq!(outcome, (0, String::new(), String::new()));
     assert_eq!(director.join().unwrap(), rules);
+}
+
+#[test]
+fn a_rule_is_in_force_before_the_next_one_is_written() {
+    let folder = Folder::new();
+    let (tell, told) = mpsc::channel();
+    let director = folder.director(move |mut client| {
+        let lines = [line(&mut client), line(&mut client)];
+        tell.send(lines).expect("a test that listens");
+        assert_eq!(line(&mut client), ".\n");
+        client.get_mut().write_all(b"OK 0\n").expect("a client that reads");
+    });
+    let mut child = restore(&folder);
+    child.stdin.as_mut().expect("a piped stdin").write_all(b"-C\n").expect("a reader");
+    let lines = told.recv_timeout(Duration::from_secs(10)).expect("the rule");
+    assert_eq!(lines, ["-R\n", "-C\n"]);
+    assert_eq!(fed(child, b"").0, 0);
+    director.join().unwrap();
 }
 
 #[test]

@@ -94,8 +94,7 @@ fn mode(name: &str, client: &str, vip: &str, server: &str, local: &str) -> Mode 
     let port = if matches!(name, "-m" | "-b") { 8080 } else { 80 };
     let server_end = (server, port);
     let (service, member) = (format!("-t {}:80", bracketed(vip)), bracketed(server));
-    let mut rules =
-        format!("-A {service} -s rr\n-a {service} -r {member}:{port} {name}\n");
+    let mut rules = format!("-A {service} -s rr\n-a {service} -r {member}:{port} {name}\n");
     let request = segment(UP, client, vip_end, SYN, 64);
     let reply_as_client_sees_it = segment(HOME, vip_end, client, SYN_ACK, 63);
     let (at_server, reply) = match name {

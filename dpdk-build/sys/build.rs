@@ -21,6 +21,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eal_get_runtime_dir",
     "rte_eal_init",
     "rte_eal_cleanup",
+    "rte_get_tsc_hz",
     "rte_thread_register",
     "rte_thread_unregister",
     "rte_dev_name",

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from lab import LAB, POINTSMAN, Lab, Shape, run
+from lab import POINTSMAN, Lab, Shape
 
 
 def pytest_sessionstart(session):
@@ -34,16 +34,22 @@ def lab(request):
     yield built
     log = (built.state / "director.log").read_text(errors="replace")
     built.down()
-    left = run(str(LAB / "net.sh"), "check-clean", built.prefix, check=False).stdout
+    left = built.leftovers()
     assert left == "", f"left behind:\n{left}"
     assert "panicked" not in log, log
 
 
 @pytest.fixture(autouse=True)
-def no_rules_from_before(request):
-    """Each test starts without services."""
-    if "lab" in request.fixturenames:
-        request.getfixturevalue("lab").ctl("-C")
+def a_clean_start_and_a_balanced_end(request):
+    """Each test starts without services, and after it every frame must be accounted for."""
+    if "lab" not in request.fixturenames:
+        yield
+        return
+    lab = request.getfixturevalue("lab")
+    lab.let_connections_close()
+    lab.ctl("-C")
+    yield
+    assert lab.imbalances() == []
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -4,11 +4,15 @@
 import json
 import os
 import re
+import signal
 import subprocess
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from ledger import Ledger
 
 LAB = Path(__file__).resolve().parent.parent
 POINTSMAN = os.environ.get("POINTSMAN", str(LAB.parent / "target/release/pointsman"))
@@ -25,6 +29,7 @@ class Shape:
     queues: int = 1
     capacity: int = 65536
     local_ports: str = ""
+    hugepages: str = "off"
     big_mb: int = 100
 
     def __str__(self) -> str:
@@ -91,6 +96,7 @@ class Lab:
         self.facts = dict(line.split("=", 1) for line in facts.splitlines())
         self.rs = self.facts["RS"].split()
         self.locals = self.facts["LOCALS"].split()
+        self.director_pids: list[int] = []
 
     def up(self) -> None:
         try:
@@ -109,15 +115,27 @@ class Lab:
         shape = self.shape
         counts = (str(shape.workers), str(shape.queues), str(shape.capacity))
         self.script("director.sh", "start", self.prefix, *counts)
+        self.director_pids.append(int((self.state / "director.pid").read_text()))
 
-    def stop(self, signal: str = "TERM") -> None:
-        self.script("director.sh", "stop", self.prefix, signal)
+    def stop(self, by: str = "TERM") -> None:
+        self.script("director.sh", "stop", self.prefix, by)
+
+    def hang_up(self, until_logged: str) -> None:
+        """Sends SIGHUP and waits for a line in the log."""
+        log = self.state / "director.log"
+        already = log.read_text().count(until_logged)
+        os.kill(self.director_pids[-1], signal.SIGHUP)
+        deadline = time.monotonic() + 5
+        while log.read_text().count(until_logged) == already:
+            assert time.monotonic() < deadline, f"not logged: {until_logged}"
+            time.sleep(0.02)
 
     def script(self, name: str, *arguments: str) -> None:
         environment = {
             **os.environ,
             "BIG_MB": str(self.shape.big_mb),
             "LOCAL_PORTS": self.shape.local_ports,
+            "HUGEPAGES": self.shape.hugepages,
         }
         with open("/dev/null", "rb") as nothing:
             run(str(LAB / name), *arguments, env=environment, stdin=nothing)
@@ -185,18 +203,61 @@ class Lab:
                            str(port), str(count), str(sources))
         return json.loads(done.stdout)
 
-    def connections(self, service: str) -> int:
-        """Connections of a service since it was added, from `-L -n --stats`."""
-        for line in self.ctl("-L -n --stats").stdout.splitlines():
+    def stats(self, service: str) -> list[int]:
+        """Connections, packets in and out, bytes in and out of a service since it was added."""
+        return self.listed(service)[0]
+
+    def server_stats(self, service: str) -> list[list[int]]:
+        """The same of each of its servers."""
+        return self.listed(service)[1:]
+
+    def listed(self, service: str) -> list[list[int]]:
+        """The numbers of a service and then of its servers, from `-L -n --stats`."""
+        rows: list[list[int]] = []
+        for line in self.ctl("-L -n --stats --exact").stdout.splitlines():
             words = line.split()
-            if words[:2] == service.split():
-                return int(words[2])
-        raise AssertionError(f"no service {service} in the listing")
+            if words[:2] == service.split() or (rows and words[0] == "->"):
+                rows.append([int(word) for word in words[2:]])
+            elif rows:
+                break
+        assert rows, f"no service {service} in the listing"
+        return rows
 
     def drops(self) -> Counter:
         """Frames dropped so far, by reason."""
         rows = re.findall(r"^\s*([a-z][a-z0-9_]+)\s+(\d+)\b", self.ctl("--drops").stdout, re.M)
         return Counter({reason: int(count) for reason, count in rows})
+
+    def ledger(self) -> Ledger:
+        """The director's counters now."""
+        url = f"http://{self.facts['METRICS']}/metrics"
+        return Ledger(self.inside("director", "curl", "-sS", "--max-time", "5", url).stdout)
+
+    def imbalances(self) -> list[str]:
+        """What does not add up, once the director had two seconds to come to rest."""
+        deadline = time.monotonic() + 2
+        while (found := self.ledger().imbalances()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
+    def let_connections_close(self) -> None:
+        """Waits until neither side has a FIN under way; gives up after five seconds, since the
+        end of a connection whose server was removed is never acknowledged."""
+        closing = [word for state in ("fin-wait-1", "closing", "last-ack")
+                   for word in ("state", state)]
+        deadline = time.monotonic() + 5
+        for role in ("client", "rs1", "rs2", "rs3"):
+            while (self.inside(role, "ss", "-Htn", *closing).stdout
+                   and time.monotonic() < deadline):
+                time.sleep(0.02)
+
+    def leftovers(self) -> str:
+        """What is there of the lab, and of every director it had."""
+        left = run(str(LAB / "net.sh"), "check-clean", self.prefix, check=False).stdout
+        for pid in self.director_pids:
+            for folder in ("/run/dpdk", "/dev/hugepages", "/dev/shm"):
+                left += "".join(f"{path}\n" for path in Path(folder).glob(f"*pointsman-{pid}*"))
+        return left
 
     def neighbour(self, address: str) -> str:
         """MAC address by which the client reaches an address of its segment."""
@@ -204,9 +265,9 @@ class Lab:
         return json.loads(shown.stdout)[0]["lladdr"]
 
     @contextmanager
-    def capture(self, role: str, interface: str, expression: str):
+    def capture(self, role: str, interface: str, expression: str, name: str = "capture"):
         """Captures while the body runs; yields the file, complete after the body."""
-        file = self.state / f"capture-{role}.pcap"
+        file = self.state / f"{name}-{role}.pcap"
         file.unlink(missing_ok=True)
         command = ["tcpdump", "-n", "-U", "--immediate-mode", "-i", interface, "-w", str(file),
                    "-Z", "root", expression]
@@ -220,18 +281,36 @@ class Lab:
 
 
 def bad_checksums(file: Path) -> list[str]:
-    """Frames whose IPv4, TCP, UDP or ICMP checksum is wrong, one line each."""
+    """Frames whose IPv4, TCP, UDP or ICMP checksum is wrong, one line each.
+
+    Where TCP's is 0, Linux may send 0xffff, which is the same number to a receiver but not to
+    Wireshark.
+    """
     headers = ("ip", "tcp", "udp", "icmp")
     switches = [f"{header}.check_checksum:TRUE" for header in headers if header != "icmp"]
     wanted = " || ".join(f'{header}.checksum.status == "Bad"' for header in headers)
+    wanted = f"({wanted}) && !(tcp.checksum == 0xffff)"
     options = [word for switch in switches for word in ("-o", switch)]
     return run("tshark", "-n", "-r", str(file), *options, "-Y", wanted).stdout.splitlines()
 
 
+def fields(file: Path, *names: str, occurrence: str = "a") -> list[list[str]]:
+    """Fields of each frame in a capture, as Wireshark names them; `f` is the outermost only."""
+    wanted = [word for name in names for word in ("-e", name)]
+    options = ["-T", "fields", "-E", f"occurrence={occurrence}", *wanted]
+    lines = run("tshark", "-n", "-r", str(file), *options).stdout.splitlines()
+    return [line.split("\t") for line in lines]
+
+
 def addresses_in(file: Path) -> set[str]:
     """Every IPv4 address that outer headers in a capture name."""
-    fields = ["-T", "fields", "-E", "occurrence=f", "-e", "ip.src", "-e", "ip.dst"]
-    return set(run("tshark", "-n", "-r", str(file), *fields).stdout.split())
+    return {address for row in fields(file, "ip.src", "ip.dst", occurrence="f")
+            for address in row}
+
+
+def ip_bytes(file: Path) -> list[int]:
+    """Length of each IP packet in a capture, in bytes."""
+    return [int(length) for [length] in fields(file, "ip.len", occurrence="f")]
 
 
 def spread(answers: list[Answer]) -> Counter:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import CURL_REFUSED, CURL_TIMED_OUT, MODES, Shape, run, spread
+from lab import CURL_REFUSED, CURL_TIMED_OUT, MODES, Shape, fields, run, spread
 
-SHAPE = Shape(big_mb=1)
+SHAPE = Shape(workers=4, queues=4, big_mb=1)
 
 
 def host_state(lab) -> tuple[list, list]:
@@ -47,9 +47,11 @@ def test_vips_routes_and_rules_outlive_the_director(lab, signal):
     lab.start()
     assert host_state(lab) == before
     assert lab.ctl("-S -n").stdout == rules
-    for mode in MODES:
-        answers = lab.fetch(client, f"http://{mode.vip}/", 6)
-        assert spread(answers) == {"rs1": 2, "rs2": 2, "rs3": 2}
+    with lab.capture("client", "eth0", "tcp[tcpflags] == tcp-syn") as first_attempts:
+        for mode in MODES:
+            answers = lab.fetch(client, f"http://{mode.vip}/", 6)
+            assert spread(answers) == {"rs1": 2, "rs2": 2, "rs3": 2}
+    assert len(fields(first_attempts, "tcp.dstport")) == 24, "no SYN had to be sent again"
 
 
 def test_sigterm_takes_the_socket_and_the_nics_along(lab):
@@ -59,3 +61,19 @@ def test_sigterm_takes_the_socket_and_the_nics_along(lab):
     lab.start()
     assert "-nic" not in left
     assert not socket_left
+
+
+def test_sighup_reads_the_timeouts_again_and_refuses_a_wrong_file(lab):
+    config = lab.state / "pointsman.toml"
+    lab.service(MODES[0])
+    right = config.read_text()
+    try:
+        config.write_text(right + "\n[timeouts]\ntcp_established = 77\n")
+        lab.hang_up("[timeouts] read again")
+        assert "77 120 300" in lab.ctl("-L --timeout").stdout
+        config.write_text(right + "\n[timeouts]\ntcp_estabished = 78\n")
+        lab.hang_up("the nearest valid one is `tcp_established`")
+        assert "77 120 300" in lab.ctl("-L --timeout").stdout
+    finally:
+        config.write_text(right)
+    lab.fetch(lab.facts["CLIENT"], f"http://{MODES[0].vip}/", 6)

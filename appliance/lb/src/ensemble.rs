@@ -113,7 +113,7 @@ impl<'m> Ensemble<'m> {
     /// Receives frames at one moment, and carries out all that follows; what ended before that
     /// moment has ended when they come.
     pub fn receive(&mut self, frames: impl IntoIterator<Item = (NicId, VecFrame)>, now: Tick) {
-        self.tick(now);
+        self.advance(now);
         let mut batches: Vec<Batch<VecFrame>> = Vec::new();
         batches.resize_with(self.workers.len(), Batch::default);
         for (nic, frame) in frames {
@@ -137,12 +137,16 @@ impl<'m> Ensemble<'m> {
 
     /// Lets time pass: expiry, and frames that wait.
     pub fn tick(&mut self, now: Tick) {
+        self.advance(now);
+        self.check();
+    }
+
+    fn advance(&mut self, now: Tick) {
         for worker in &mut self.workers {
             let mut exits = Exits::new(&mut self.outlet, worker);
             while worker.tick(now, &mut exits) {}
             debug_assert!(exits.handed.is_empty(), "nothing is handed off without a frame");
         }
-        self.check();
     }
 
     /// What left the workers since the last call.

@@ -2,8 +2,8 @@
 //! ICMP errors that tell a sender why its packet was dropped (RFC 792, RFC 1191, RFC 4443).
 //!
 //! The dropped frame itself becomes the answer: its packet is quoted where it lies, headers are put
-//! before it, and it goes back to the link-layer address that sent it. So an answer needs no memory.
-//! Answers are rate limited per worker, as the kernel's are per machine.
+//! before it, and it goes back to the link-layer address that sent it. So an answer needs no
+//! memory. Answers are rate limited per worker, as the kernel's are per machine.
 
 use wire::{
     Eth, Family, Frame, Icmp, Icmp6, Ipv4, Ipv6, Mac, V4, V6, csum, icmp, icmp6, ipv4, ipv6,

@@ -8,14 +8,14 @@
 //! A frame enters a worker, becomes a [`verdict::Verdict`], and leaves:
 //!
 //! ```text
-//! batch -> parse -> whose? -> find -> admit the misses -> track -> rewrite -> encapsulate -> address
+//! batch -> parse -> whose? -> find -> admit misses -> track -> rewrite -> encapsulate -> address
 //!            |        |        |          |                                         |
 //!         drop,     hand     punt       no server, no port,                      hold, too big
 //!         punt      off                 table full: drop
 //! ```
 //!
-//! Nothing here does I/O, reads a clock, spawns a thread, takes a lock, logs, or allocates after the
-//! start. Time, randomness and memory are arguments; so every test is exact.
+//! Nothing here does I/O, reads a clock, spawns a thread, takes a lock, logs, or allocates after
+//! the start. Time, randomness and memory are arguments; so every test is exact.
 
 pub mod action;
 mod admit;

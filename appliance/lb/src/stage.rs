@@ -94,8 +94,8 @@ impl Stage<'_> {
         for item in open(items) {
             item.found = flows.conns().find(&item.parsed.key(), item.hash);
         }
-        // A packet may open or end the connection of the next one, so from here on each is served as
-        // if it had come alone.
+        // A packet may open or end the connection of the next one, so from here on each is served
+        // as if it had come alone.
         for item in open(items) {
             if let Some(frame) = frames.get_mut(usize::from(item.index)) {
                 item.fate = Some(self.serve_one(flows, item, frame).unwrap_or_else(|fate| fate));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What becomes of a frame.
 //!
-//! Each frame that enters a worker leaves it with exactly one [`Verdict`], and each drop has a name,
-//! a counter and a remedy. The conservation law (checked after every batch in tests):
+//! Each frame that enters a worker leaves it with exactly one [`Verdict`], and each drop has a
+//! name, a counter and a remedy. The conservation law (checked after every batch in tests):
 //! received + handed in + from host + originated = sent + punted + handed off + dropped + held.
 
 use wire::Malformed;

@@ -6,7 +6,8 @@
 //! | line | meaning |
 //! |---|---|
 //! | `rule LINE`, `refused LINE` | a line of ipvsadm, to be accepted or refused |
-//! | `workers N`, `limits local_ports=A-B connections=N`, `nic NAME mtu=N no-host` | the director, from the start |
+//! | `workers N`, `nic NAME mtu=N no-host` | the director, from the start |
+//! | `limits local_ports=A-B connections=N` | likewise |
 //! | `unknown ADDRESS`, `known ADDRESS` | a neighbour without MAC; it has one from here on |
 //! | `route PREFIX via=A nic=NAME src=A` | a route from here on |
 //! | `TIME in NIC PACKET` | a frame arrives; `in` lines after each other are one batch |
@@ -16,7 +17,8 @@
 //! | `moved NAME=DELTA ...` | since the last `moved`, these counters and no other |
 //! | `conns`, `stats`, `servers` | all connections; a service's traffic; a service's servers |
 //!
-//! What leaves without being listed fails the script. Packets are described in `script/frame.rs`.
+//! A line that ends in a backslash goes on in the next. What leaves without being listed fails the
+//! script. Packets are described in `script/frame.rs`.
 
 mod lab;
 mod script;

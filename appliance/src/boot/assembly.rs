@@ -110,8 +110,7 @@ impl Assembly {
             rate: RateLimit::new(config.host.punt_rate.div_ceil(count.into()), Tick::default()),
         });
         let joints = queues.into_iter().zip(ways).zip(relayed).zip(from_host).zip(hosts);
-        let (seedlings, readers) =
-            seedlings(eal, config, &shared, joints.zip(inboxes).collect())?;
+        let (seedlings, readers) = seedlings(eal, config, &shared, joints.zip(inboxes).collect())?;
         let counters = seedlings.iter().map(|worker| Arc::clone(&worker.counters)).collect();
         let links = Links {
             figures: Figures::new(counters, Arc::clone(&shared.counts), &limits),
@@ -184,10 +183,7 @@ impl Seedling {
 
 /// What is joined at one worker: receive queues, ways to NICs, the rings that end there, and those
 /// to the host; then its snapshots.
-type Joint = (
-    ((((Vec<(NicId, RxQueue)>, Vec<Way>), Consumer), Consumer), HostPath),
-    Inbox,
-);
+type Joint = (((((Vec<(NicId, RxQueue)>, Vec<Way>), Consumer), Consumer), HostPath), Inbox);
 
 fn seedlings(
     eal: &Eal,

@@ -9,13 +9,49 @@ use tracing::warn;
 use super::{BootError, RING_SLOTS};
 use crate::cpus::Cpus;
 
-/// Memory that one packet buffer takes, its headers and headroom included, in bytes.
-const MBUF_BYTES: u64 = 2560;
+/// The memory that packet buffers lie in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pages {
+    /// Hugepages, of 2 MiB or 1 GiB.
+    Huge,
+    /// Pages of 4 KiB.
+    Normal,
+}
+
+impl Pages {
+    /// Those that the configuration asks for, where they are there.
+    pub(super) fn choose(eal: &config::Eal) -> Result<Self, BootError> {
+        let free_mb = free_hugepages_mb();
+        let enough = free_mb >= u64::from(eal.memory_mb);
+        match eal.hugepages {
+            Hugepages::On if !enough => {
+                let pages = eal.memory_mb.div_ceil(2);
+                Err(BootError::Hugepages { free_mb, wanted_mb: eal.memory_mb, pages })
+            }
+            Hugepages::Auto if !enough => {
+                warn!("packet buffers lie in normal pages: {free_mb} MiB of hugepages are free");
+                Ok(Self::Normal)
+            }
+            Hugepages::Off => Ok(Self::Normal),
+            Hugepages::On | Hugepages::Auto => Ok(Self::Huge),
+        }
+    }
+
+    /// Memory that one packet buffer takes, its headers and headroom included. DPDK lets none lie
+    /// across two pages: a normal one holds one buffer, and what is left of it is lost.
+    fn bytes_per_buffer(self) -> u64 {
+        match self {
+            Self::Huge => 2560,
+            Self::Normal => 4096,
+        }
+    }
+}
+
 /// Buffers that threads keep for themselves, and that are on their way, per worker.
 const IN_FLIGHT: u64 = 1024;
 
 /// DPDK's arguments.
-pub(super) fn arguments(config: &Config, cpus: &Cpus) -> Result<Vec<String>, BootError> {
+pub(super) fn arguments(config: &Config, cpus: &Cpus, pages: Pages) -> Vec<String> {
     let eal = &config.eal;
     let mut args = vec![
         "--lcores".to_owned(),
@@ -26,24 +62,9 @@ pub(super) fn arguments(config: &Config, cpus: &Cpus) -> Result<Vec<String>, Boo
         "-m".to_owned(),
         eal.memory_mb.to_string(),
     ];
-    let free_mb = free_hugepages_mb();
-    let enough = free_mb >= u64::from(eal.memory_mb);
-    let huge = match eal.hugepages {
-        Hugepages::Off => false,
-        Hugepages::Auto => enough,
-        Hugepages::On if enough => true,
-        Hugepages::On => {
-            let pages = eal.memory_mb.div_ceil(2);
-            return Err(BootError::Hugepages { free_mb, wanted_mb: eal.memory_mb, pages });
-        }
-    };
-    if huge {
-        args.push("--in-memory".to_owned());
-    } else {
-        if eal.hugepages == Hugepages::Auto {
-            warn!("packet buffers lie in normal pages: {free_mb} MiB of hugepages are free");
-        }
-        args.extend(["--no-huge", "--no-shconf"].map(str::to_owned));
+    match pages {
+        Pages::Huge => args.push("--in-memory".to_owned()),
+        Pages::Normal => args.extend(["--no-huge", "--no-shconf"].map(str::to_owned)),
     }
     let pci: Vec<_> = config.nics.iter().filter(|nic| !nic.device.is_virtual()).collect();
     if pci.is_empty() {
@@ -53,7 +74,7 @@ pub(super) fn arguments(config: &Config, cpus: &Cpus) -> Result<Vec<String>, Boo
         args.extend(["-a".to_owned(), nic.device.to_string()]);
     }
     args.extend(eal.args.iter().cloned());
-    Ok(args)
+    args
 }
 
 fn free_hugepages_mb() -> u64 {
@@ -66,7 +87,12 @@ fn free_hugepages_mb() -> u64 {
 }
 
 /// Packet buffers for everything that can hold some at once.
-pub(super) fn pool(eal: &Eal, config: &Config) -> Result<Pool, BootError> {
+pub(super) fn pool(eal: &Eal, config: &Config, pages: Pages) -> Result<Pool, BootError> {
+    Ok(Pool::new(eal, &PoolConfig::new("frames", buffers(config, pages)?))?)
+}
+
+/// How many there are to be: a power of two less one, which wastes nothing, where it fits.
+fn buffers(config: &Config, pages: Pages) -> Result<u32, BootError> {
     let workers = u64::from(config.workers.count);
     let queues = |nic: &config::Nic| {
         let tx = u64::from(nic.queues.max(config.workers.count));
@@ -76,14 +102,52 @@ pub(super) fn pool(eal: &Eal, config: &Config) -> Result<Pool, BootError> {
     let needed = config.nics.iter().map(queues).sum::<u64>()
         + workers * per_worker
         + u64::from(config.host.vital_ring + config.host.other_ring);
-    let memory_mb = config.eal.memory_mb;
-    let room = u64::from(memory_mb) * 1024 * 1024 * 7 / 8 / MBUF_BYTES;
+    let (memory_mb, each) = (config.eal.memory_mb, pages.bytes_per_buffer());
+    let room = u64::from(memory_mb) * 1024 * 1024 * 7 / 8 / each;
     if needed > room {
-        let enough_mb = (needed * MBUF_BYTES * 8 / 7).div_ceil(1024 * 1024);
+        let enough_mb = (needed * each * 8).div_ceil(7 * 1024 * 1024);
         return Err(BootError::MemoryTooSmall { memory_mb, room, needed, enough_mb });
     }
-    let mbufs = u32::try_from(needed).unwrap_or(u32::MAX).next_power_of_two() - 1;
-    let mbufs = if u64::from(mbufs) <= room { mbufs } else { needed as u32 };
-    Ok(Pool::new(eal, &PoolConfig::new("frames", mbufs))?)
+    let round = (needed + 1).next_power_of_two() - 1;
+    let count = if round <= room { round } else { needed };
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(memory_mb: u32) -> Config {
+        let nic = |name: &str, device: &str| {
+            format!("[[nic]]\nname = \"{name}\"\ndevice = \"{device}\"\nqueues = 4\n")
+        };
+        let text = format!(
+            "[eal]\nmemory_mb = {memory_mb}\n[workers]\ncount = 4\n{}{}",
+            nic("wan", "net_null0"),
+            nic("lan", "net_null1"),
+        );
+        Config::parse(&text, "test.toml").unwrap()
+    }
+
+    #[test]
+    fn packet_buffers_fit_the_memory_whatever_its_pages_are() {
+        for pages in [Pages::Huge, Pages::Normal] {
+            let bytes =
+                |mb| u64::from(buffers(&config(mb), pages).unwrap()) * pages.bytes_per_buffer();
+            for memory_mb in [256, 512, 2048] {
+                assert!(bytes(memory_mb) < u64::from(memory_mb) << 20, "{memory_mb} {pages:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn too_little_memory_is_said_with_what_would_do() {
+        let refused = buffers(&config(128), Pages::Normal);
+        let Err(BootError::MemoryTooSmall { enough_mb, needed, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        let enough = buffers(&config(enough_mb as u32), Pages::Normal).unwrap();
+        assert!(u64::from(enough) >= needed);
+        assert!(buffers(&config(enough_mb as u32 - 1), Pages::Normal).is_err());
+    }
+}

@@ -23,6 +23,7 @@ impl Port {
         eal: &Eal,
         pool: &Pool,
         config: &config::Nic,
+        host: Option<HostInterface>,
         all: &Config,
     ) -> Result<Self, BootError> {
         let name = config.name.clone();
@@ -49,10 +50,9 @@ impl Port {
         nic.configure(&wanted, pool).map_err(failed)?;
         let queues = nic.start().map_err(failed)?;
         let mac = nic.mac().map_err(failed)?;
-        let host = match &config.host_interface {
-            Some(interface) => Some(HostInterface::open(interface, mac, config.mtu)?),
-            None => None,
-        };
+        if let Some(host) = &host {
+            host.configure(mac, config.mtu)?;
+        }
         info!(
             nic = config.name, driver = info.driver, %mac, mtu = config.mtu,
             rx_queues = queues.rx.len(), tx_queues = queues.tx.len(),
@@ -65,8 +65,7 @@ impl Port {
 
 /// Hashing over the receive queues, where the NIC has it and there is more than one.
 fn rss(info: &NicInfo, queues: u16) -> Option<RssConfig> {
-    let flows =
-        [RssTypes::IPV4_TCP, RssTypes::IPV4_UDP, RssTypes::IPV6_TCP, RssTypes::IPV6_UDP];
+    let flows = [RssTypes::IPV4_TCP, RssTypes::IPV4_UDP, RssTypes::IPV6_TCP, RssTypes::IPV6_UDP];
     let offered = flows.into_iter().filter(|flow| info.rss_types.contains(*flow));
     let types = offered.fold(RssTypes::NONE, |types, flow| types | flow);
     let works = queues > 1 && info.rss_table_size > 0 && !types.is_empty();

@@ -67,7 +67,8 @@ impl Memory {
         }
         let missing_mb = (u64::from(eal.memory_mb) + tables_mb).saturating_sub(self.huge_free_mb);
         let pages = ((self.huge_total_mb + missing_mb) * 1024).div_ceil(self.huge_page_kb);
-        format!("sysctl -w vm.nr_hugepages={pages}; vm.nr_hugepages={pages} in /etc/sysctl.d keeps it")
+        let setting = format!("vm.nr_hugepages={pages}");
+        format!("sysctl -w {setting}, and {setting} in /etc/sysctl.d to keep it")
     }
 }
 
@@ -201,7 +202,7 @@ mod tests {
         let finding = buffers(200, &eal(Hugepages::On, 2048), &memory);
         assert_eq!(finding.level, Level::Fail);
         // 1200 MiB are reserved, and 2048 + 200 - 1024 more are needed, in pages of 2 MiB.
-        assert!(finding.remedy.unwrap().starts_with("sysctl -w vm.nr_hugepages=1212;"));
+        assert!(finding.remedy.unwrap().starts_with("sysctl -w vm.nr_hugepages=1212,"));
     }
 
     #[test]

@@ -28,14 +28,47 @@ impl HostInterface {
     /// # Errors
     /// [`HostInterfaceError`] says what is in the way and how to mend it.
     pub fn open(name: &str, mac: Mac, mtu: u16) -> Result<Self, HostInterfaceError> {
+        let this = Self::claim(name)?;
+        this.configure(mac, mtu)?;
+        Ok(this)
+    }
+
+    /// The tap of this name, for this process alone; one that is made for it stays only once it
+    /// is configured.
+    ///
+    /// # Errors
+    /// As [`Self::open`] has.
+    pub fn claim(name: &str) -> Result<Self, HostInterfaceError> {
         if !is_interface_name(name) {
             return Err(HostInterfaceError::BadName(name.to_owned()));
         }
         let builder = DeviceBuilder::new().name(name).layer(Layer::L2).inherit_enable_state();
         let tap = builder.build_sync().map_err(|error| HostInterfaceError::opening(name, error))?;
-        let this = Self { name: name.to_owned(), tap };
-        this.configure(mac, mtu)?;
-        Ok(this)
+        Ok(Self { name: name.to_owned(), tap })
+    }
+
+    /// Gives a claimed tap the NIC's MAC and MTU, and brings it up to stay.
+    ///
+    /// The MAC is set before the interface is up, so that IPv6 derives its link-local address from
+    /// the right one; what is right already is not touched, for a change empties the ARP cache.
+    ///
+    /// # Errors
+    /// The property that the kernel refused.
+    pub fn configure(&self, mac: Mac, mtu: u16) -> Result<(), HostInterfaceError> {
+        let set = |what, result: io::Result<()>| {
+            let name = self.name.clone();
+            result.map_err(|source| HostInterfaceError::Setting { name, what, source })
+        };
+        let tap = &self.tap;
+        set("non-blocking mode", tap.set_nonblocking(true))?;
+        if tap.mac_address().ok() != Some(mac.0) {
+            set("MAC address", tap.set_mac_address(mac.0))?;
+        }
+        if tap.mtu().ok() != Some(mtu) {
+            set("MTU", tap.set_mtu(mtu))?;
+        }
+        set("persistence", tap.persist())?;
+        set("state to up", tap.enabled(true))
     }
 
     /// The interface's name.
@@ -64,25 +97,6 @@ impl HostInterface {
     /// frame is shorter than an Ethernet header.
     pub fn write_frame(&self, frame: &[u8]) -> io::Result<()> {
         self.tap.send(frame).map(drop)
-    }
-
-    /// The MAC is set before the interface is up, so that IPv6 derives its link-local address from
-    /// the right one; what is right already is not touched, for a change empties the ARP cache.
-    fn configure(&self, mac: Mac, mtu: u16) -> Result<(), HostInterfaceError> {
-        let set = |what, result: io::Result<()>| {
-            let name = self.name.clone();
-            result.map_err(|source| HostInterfaceError::Setting { name, what, source })
-        };
-        let tap = &self.tap;
-        set("non-blocking mode", tap.set_nonblocking(true))?;
-        if tap.mac_address().ok() != Some(mac.0) {
-            set("MAC address", tap.set_mac_address(mac.0))?;
-        }
-        if tap.mtu().ok() != Some(mtu) {
-            set("MTU", tap.set_mtu(mtu))?;
-        }
-        set("persistence", tap.persist())?;
-        set("state to up", tap.enabled(true))
     }
 }
 

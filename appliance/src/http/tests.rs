@@ -2,7 +2,6 @@
 //! The metrics port over real sockets.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
@@ -26,7 +25,7 @@ fn against<F: Future>(
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         spawn_local(serve_within(allowance, listener, || body.to_owned()));
-        client(address).await
+        timeout(PATIENT.time / 2, client(address)).await.expect("nobody waits that long")
     })
 }
 
@@ -63,9 +62,9 @@ fn prometheus_gets_its_text() {
 fn a_request_in_pieces_is_one_request() {
     let got = against(PATIENT, METRICS, |port| async move {
         let mut stream = connected(port, "GET /met").await;
-        tokio::task::yield_now().await;
+        sleep(Duration::from_millis(20)).await;
         stream.write_all(b"rics HTTP/1.1\r\n\r").await.expect("a port that reads");
-        tokio::task::yield_now().await;
+        sleep(Duration::from_millis(20)).await;
         stream.write_all(b"\n").await.expect("a port that reads");
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await.map(|_| reply)
@@ -100,26 +99,22 @@ fn a_header_without_end_is_refused_before_it_fills_memory() {
 
 #[test]
 fn half_a_request_holds_up_nobody() {
-    let begun = Instant::now();
     let got = against(PATIENT, METRICS, |port| async move {
         let _half = connected(port, "GET /metrics HTT").await;
         let _silent = connected(port, "").await;
         reply(port, "GET /metrics HTTP/1.1\r\n\r\n").await
     });
     assert!(got.ends_with(METRICS));
-    assert!(begun.elapsed() < PATIENT.time / 2);
 }
 
 #[test]
 fn a_client_that_never_reads_holds_up_nobody() {
     let large = "# a comment\n".repeat(4_000_000).leak();
-    let begun = Instant::now();
     against(PATIENT, large, |port| async move {
         let _deaf = connected(port, "GET /metrics HTTP/1.1\r\n\r\n").await;
         let got = reply(port, "GET / HTTP/1.1\r\n\r\n").await;
         assert!(got.starts_with("HTTP/1.1 404 "));
     });
-    assert!(begun.elapsed() < PATIENT.time / 2);
 }
 
 #[test]

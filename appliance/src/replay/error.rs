@@ -30,7 +30,9 @@ pub enum ReplayError {
         nic: String,
     },
     /// The tables would be too large.
-    #[error("[connections] capacity is more than a worker's table can have; 2^30 per worker is right")]
+    #[error(
+        "[connections] capacity is more than a worker's table can have; 2^30 per worker is right"
+    )]
     TooManyConnections,
     /// The rules were not accepted.
     #[error("rules, line {0}")]

@@ -2,7 +2,7 @@
 //! Frames as the recordings of the kernel describe them → bytes.
 //!
 //! A line gives every field of the headers and every checksum, but of the data only the length: it
-//! is one of a few texts, and the checksum tells which.
+//! is one of a few texts, and the checksum tells which. Some lines are followed by the bytes.
 
 use std::net::IpAddr;
 
@@ -25,6 +25,15 @@ pub struct Line {
     pub arrives: bool,
     /// Its bytes, or what this reader has no word for.
     pub frame: Result<Vec<u8>, String>,
+}
+
+impl Line {
+    /// Takes the bytes as they were dumped, unless they are of a kind that has no word here.
+    fn dump(&mut self, bytes: Vec<u8>) {
+        if self.frame.is_ok() {
+            self.frame = Ok(bytes);
+        }
+    }
 }
 
 /// The output of each recorded command, with the title of its section.
@@ -54,8 +63,11 @@ pub fn cases(stdout: &str) -> Vec<Case> {
         } else if let Some(title) = text.strip_prefix("-- ") {
             let (title, settings) = (title.to_owned(), settings.clone());
             cases.push(Case { title, settings, frames: Vec::new() });
-        } else if let (Some(line), Some(case)) = (line(text), cases.last_mut()) {
-            case.frames.push(line);
+        } else if let Some(case) = cases.last_mut() {
+            match text.strip_prefix("    0").map(|rest| bytes(&format!("0{rest}"))) {
+                Some(bytes) => case.frames.last_mut().unwrap().dump(bytes),
+                None => case.frames.extend(line(text)),
+            }
         }
     }
     cases
@@ -89,10 +101,7 @@ enum Below {
 }
 
 /// The bytes of a packet and, where it is quoted, how many of them are there.
-fn packet<'a>(
-    words: &mut Words<'a>,
-    below: Below,
-) -> Result<(Vec<u8>, usize), String> {
+fn packet<'a>(words: &mut Words<'a>, below: Below) -> Result<(Vec<u8>, usize), String> {
     let family = next(words)?;
     let (src, dst) = pair(next(words)?)?;
     let mut ip = match below {
@@ -225,6 +234,11 @@ fn number(word: &str) -> Result<usize, String> {
 
 fn hex(word: &str) -> Result<u32, String> {
     u32::from_str_radix(word, 16).map_err(|_| format!("no number: {word}"))
+}
+
+fn bytes(digits: &str) -> Vec<u8> {
+    let digit = |digit: u8| (digit as char).to_digit(16).expect("a hexadecimal digit") as u8;
+    digits.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
 fn flags(letters: &str) -> Result<TcpFlags, String> {

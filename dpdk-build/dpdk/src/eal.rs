@@ -61,6 +61,14 @@ impl Eal {
         Arc::into_inner(self.0).ok_or(EalError::InUse)?.end()
     }
 
+    /// Ticks per second of the time stamp counter, which runs at one rate whatever the clock of the
+    /// core.
+    #[must_use]
+    pub fn tsc_hz(&self) -> u64 {
+        // SAFETY: reads a number that EAL's start set.
+        unsafe { sys::rte_get_tsc_hz() }
+    }
+
     /// The NICs that are open. Its lock also serialises probing, opening and closing of devices,
     /// which DPDK does not.
     pub(crate) fn open_nics(&self) -> MutexGuard<'_, BTreeSet<NicId>> {

@@ -3,6 +3,7 @@
 //!
 //! Unless told otherwise it stands between clients on `wan` (198.51.100.0/24, 2001:db8:51::/64)
 //! and servers on `lan` (10.0.0.0/24, 2001:db8:10::/64), and knows no neighbour.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

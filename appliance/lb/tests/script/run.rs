@@ -16,14 +16,10 @@ use crate::lab::{Lab, Nic, Plan, prefix};
 
 /// Runs a script; says in which line it failed and why.
 pub fn run(text: &str) -> Result<(), String> {
-    let lines: Vec<Line<'_>> = text
-        .lines()
-        .enumerate()
-        .map(|(index, text)| Line { number: index + 1, text })
-        .filter(|line| !matches!(line.text.trim().chars().next(), None | Some('#')))
-        .collect();
-    let located =
-        |line: &Line<'_>, reason: String| format!("{}: {}\n{reason}", line.number, line.text);
+    let lines = lines(text);
+    let located = |line: &Line<'_>, reason: String| {
+        format!("{}: {}\n{reason}", line.number, line.parts.concat())
+    };
     let mut plan = Plan::default();
     for line in &lines {
         plan_line(&mut plan, &line.words()).map_err(|reason| located(line, reason))?;
@@ -36,14 +32,34 @@ pub fn run(text: &str) -> Result<(), String> {
     run.deliver().and_then(|()| run.nothing_left()).map_err(|reason| format!("end: {reason}"))
 }
 
+/// The lines that say something; one that ends in a backslash goes on in the next.
+fn lines(text: &str) -> Vec<Line<'_>> {
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    let mut goes_on = false;
+    for (index, text) in text.lines().enumerate() {
+        let (text, continued) = match text.strip_suffix('\\') {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
+        match lines.last_mut() {
+            Some(line) if goes_on => line.parts.push(text),
+            _ if matches!(text.trim().chars().next(), None | Some('#')) => continue,
+            _ => lines.push(Line { number: index + 1, parts: vec![text] }),
+        }
+        goes_on = continued;
+    }
+    lines
+}
+
 struct Line<'a> {
     number: usize,
-    text: &'a str,
+    parts: Vec<&'a str>,
 }
 
 impl<'a> Line<'a> {
     fn words(&self) -> Vec<&'a str> {
-        self.text.split_whitespace().take_while(|word| !word.starts_with('#')).collect()
+        let words = self.parts.iter().flat_map(|part| part.split_whitespace());
+        words.take_while(|word| !word.starts_with('#')).collect()
     }
 }
 
@@ -214,7 +230,9 @@ impl Run {
         let differs = pairs.take_while(|(a, b)| a == b).count();
         let referee = wire::verify(frame.bytes());
         Err(format!(
-            "differs from byte {differs} on; checksums: {referee:?}\nexpected {expected:?}\nleft     {frame:?}"
+            "differs from byte {differs} on; checksums: {referee:?}\n\
+             expected {expected:?}\n\
+             left     {frame:?}"
         ))
     }
 
