@@ -5,7 +5,7 @@
 //! connection into one action per direction. The packet path applies actions.
 
 use wire::csum::Delta;
-use wire::{Endpoint, Family, L4, Tuple};
+use wire::{Endpoint, Family, L4, TTL_DELTA, Tuple};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::conn::{Conn, ConnFamily, Traits};
@@ -21,7 +21,7 @@ use crate::service::ForwardMode;
 pub struct Action<F: Family> {
     /// Addresses and ports that packets leave with.
     pub tuple: Tuple<F>,
-    /// What that does to the IPv4 header checksum.
+    /// What that, and the hop taken off the TTL, does to the IPv4 header checksum.
     pub header_delta: Delta,
     /// What that does to the TCP or UDP checksum.
     pub l4_delta: Delta,
@@ -36,7 +36,7 @@ impl<F: Family> Action<F> {
         let (old, new) = (addresses(&arriving), addresses(&leaving));
         Self {
             tuple: leaving,
-            header_delta: Delta::between(old.as_bytes(), new.as_bytes()),
+            header_delta: Delta::between(old.as_bytes(), new.as_bytes()).combine(TTL_DELTA),
             l4_delta: Delta::between(arriving.as_bytes(), leaving.as_bytes()),
             next_hop: NextHopId::UNRESOLVED,
         }

@@ -14,9 +14,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::conn::{Conn, ConnFamily, Direction};
 use crate::hash::Keyed;
 use crate::ids::{ConnId, Seed};
-use crate::prefetch;
-
-const WAYS: usize = 8;
+use crate::prefetch::{self, WAYS, matching};
 
 /// A bucket of the index; a tag of 0 marks a free way.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -29,13 +27,22 @@ struct Bucket {
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-/// A key's hash: which buckets, and what tag in them.
+/// A look-up under way: the key's hash, which says which buckets and what tag in them, and which
+/// ways of the first bucket have that tag.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FlowHash(u64);
+pub struct Probe {
+    hash: u64,
+    ways: u32,
+}
 
-impl FlowHash {
+impl Probe {
+    fn new(hash: u64) -> Self {
+        Self { hash, ways: 0 }
+    }
+
+    #[inline]
     fn tag(self) -> u16 {
-        ((self.0 >> 48) as u16).max(1)
+        ((self.hash >> 48) as u16).max(1)
     }
 }
 
@@ -116,24 +123,29 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         self.conns
     }
 
-    /// Hashes a key and asks the cache for its bucket.
+    /// Begins to look a key up: hashes it and asks the cache for its bucket.
     #[inline]
-    pub fn hash(&self, key: &FlowKey<F>) -> FlowHash {
-        let hash = FlowHash(self.keyed.bytes(key.as_bytes()));
-        if let Some(bucket) = self.buckets.get(self.first_bucket(hash)) {
+    pub fn probe(&self, key: &FlowKey<F>) -> Probe {
+        let probe = Probe::new(self.keyed.bytes(key.as_bytes()));
+        if let Some(bucket) = self.buckets.get(self.first_bucket(probe)) {
             prefetch::read(bucket);
         }
-        hash
+        probe
     }
 
-    /// Asks the cache for the entry that the key's tag points at first.
+    /// Goes on: compares the tags, and asks the cache for the first entry that they point at, or for
+    /// the other bucket.
     #[inline]
-    pub fn prefetch(&self, hash: FlowHash) {
-        let Some(bucket) = self.buckets.get(self.first_bucket(hash)) else {
+    pub fn prefetch(&self, probe: &mut Probe) {
+        let Some(bucket) = self.buckets.get(self.first_bucket(*probe)) else {
             return;
         };
-        let ways = matching(bucket, hash.tag());
-        let Some(entry) = bucket.entries.get(ways.trailing_zeros() as usize) else {
+        probe.ways = matching(bucket.tags, probe.tag());
+        let Some(entry) = bucket.entries.get(probe.ways.trailing_zeros() as usize) else {
+            let other = self.other_bucket(self.first_bucket(*probe), probe.tag());
+            if let Some(bucket) = self.buckets.get(other) {
+                prefetch::read(bucket);
+            }
             return;
         };
         if let Some(conn) = self.conns.get((entry >> 1) as usize) {
@@ -141,22 +153,34 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         }
     }
 
-    /// Finds the connection of a packet and the packet's direction in it.
+    /// Ends a look-up that went through [`Self::prefetch`] since the table changed last: finds the
+    /// connection of a packet and the packet's direction in it.
     #[inline]
-    pub fn find(&self, key: &FlowKey<F>, hash: FlowHash) -> Option<(ConnId, Direction)> {
-        let first = self.first_bucket(hash);
-        self.find_in(first, key, hash)
-            .or_else(|| self.find_in(self.other_bucket(first, hash.tag()), key, hash))
+    pub fn find(&self, key: &FlowKey<F>, probe: Probe) -> Option<(ConnId, Direction)> {
+        let first = self.first_bucket(probe);
+        if let Some(found) = self.find_in(first, probe.ways, key) {
+            return Some(found);
+        }
+        let other = self.other_bucket(first, probe.tag());
+        let ways = matching(self.buckets.get(other)?.tags, probe.tag());
+        self.find_in(other, ways, key)
     }
 
+    /// Looks a key up in one go.
+    pub fn look_up(&self, key: &FlowKey<F>) -> Option<(ConnId, Direction)> {
+        let mut probe = self.probe(key);
+        self.prefetch(&mut probe);
+        self.find(key, probe)
+    }
+
+    #[inline]
     fn find_in(
         &self,
         bucket: usize,
+        mut ways: u32,
         key: &FlowKey<F>,
-        hash: FlowHash,
     ) -> Option<(ConnId, Direction)> {
         let bucket = self.buckets.get(bucket)?;
-        let mut ways = matching(bucket, hash.tag());
         while ways != 0 {
             let entry = *bucket.entries.get(ways.trailing_zeros() as usize)?;
             let (id, direction) = unpack(entry);
@@ -220,17 +244,18 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
     }
 
     fn index(&mut self, id: ConnId, direction: Direction) -> Result<(), Full> {
-        let hash = self.hash_of(id, direction).ok_or(Full)?;
-        let tag = hash.tag();
-        let first = self.first_bucket(hash);
+        let probe = self.probe_of(id, direction).ok_or(Full)?;
+        let tag = probe.tag();
+        let first = self.first_bucket(probe);
         let other = self.other_bucket(first, tag);
-        let emptier = if self.room(other) > self.room(first) { other } else { first };
-        if self.put(emptier, tag, pack(id, direction)) {
+        // The first bucket before the other: a look-up that finds its key there touches one.
+        let entry = pack(id, direction);
+        if self.put(first, tag, entry) || self.put(other, tag, entry) {
             return Ok(());
         }
         let relieved = if self.relieve(first) { first } else { other };
         if relieved == first || self.relieve(other) {
-            let put = self.put(relieved, tag, pack(id, direction));
+            let put = self.put(relieved, tag, entry);
             debug_assert!(put, "a relieved bucket has room");
             return Ok(());
         }
@@ -238,12 +263,12 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
     }
 
     fn unindex(&mut self, id: ConnId, direction: Direction) {
-        let Some(hash) = self.hash_of(id, direction) else {
+        let Some(probe) = self.probe_of(id, direction) else {
             return;
         };
-        let first = self.first_bucket(hash);
+        let first = self.first_bucket(probe);
         let wanted = pack(id, direction);
-        for bucket in [first, self.other_bucket(first, hash.tag())] {
+        for bucket in [first, self.other_bucket(first, probe.tag())] {
             let Some(bucket) = self.buckets.get_mut(bucket) else {
                 return;
             };
@@ -293,18 +318,14 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         Some((*bucket.tags.get(way)?, *bucket.entries.get(way)?))
     }
 
-    fn room(&self, bucket: usize) -> u32 {
-        self.buckets.get(bucket).map_or(0, |bucket| matching(bucket, 0).count_ones())
-    }
-
-    fn hash_of(&self, id: ConnId, direction: Direction) -> Option<FlowHash> {
+    fn probe_of(&self, id: ConnId, direction: Direction) -> Option<Probe> {
         let key = self.conn(id)?.key(direction);
-        Some(FlowHash(self.keyed.bytes(key.as_bytes())))
+        Some(Probe::new(self.keyed.bytes(key.as_bytes())))
     }
 
     #[inline]
-    fn first_bucket(&self, hash: FlowHash) -> usize {
-        hash.0 as usize & (self.buckets.len() - 1)
+    fn first_bucket(&self, probe: Probe) -> usize {
+        probe.hash as usize & (self.buckets.len() - 1)
     }
 
     /// The key's bucket that is not `bucket`; another one even where there are only two.
@@ -326,7 +347,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
                 if direction == Direction::Request || conn.traits().sees_replies {
                     keys += 1;
                     let key = conn.key(direction);
-                    assert_eq!(self.find(&key, self.hash(&key)), Some((id, direction)));
+                    assert_eq!(self.look_up(&key), Some((id, direction)));
                 }
             }
         }
@@ -337,13 +358,6 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
 /// Buckets for twice the capacity in keys, at most three quarters full; a power of two.
 fn bucket_count(capacity: u32) -> usize {
     (capacity as usize).div_ceil(3).next_power_of_two()
-}
-
-/// A bit for each way of the bucket whose tag is `tag`.
-#[inline]
-fn matching(bucket: &Bucket, tag: u16) -> u32 {
-    let ways = bucket.tags.iter().enumerate();
-    ways.fold(0, |found, (way, other)| found | u32::from(*other == tag) << way)
 }
 
 fn pack(id: ConnId, direction: Direction) -> u32 {

@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use wire::{FlowKey, L4, TcpFlags};
 
 use crate::conn::{Conn, ConnRecord, Direction};
-use crate::conn_table::{ConnTable, FlowHash, Full};
+use crate::conn_table::{ConnTable, Full, Probe};
 use crate::counters::ServerCounts;
 use crate::expiry::Wheel;
 use crate::family::Balanced;
@@ -19,6 +19,7 @@ use crate::verdict::DropReason;
 pub struct Flows<'m, F: Balanced> {
     conns: ConnTable<'m, F>,
     wheel: Wheel,
+    changes: u32,
 }
 
 /// What one call of expiry did.
@@ -37,7 +38,7 @@ pub struct Cursor(u32);
 impl<'m, F: Balanced> Flows<'m, F> {
     /// Connections in an empty table.
     pub fn new(conns: ConnTable<'m, F>, now: Tick) -> Self {
-        Self { conns, wheel: Wheel::new(now) }
+        Self { conns, wheel: Wheel::new(now), changes: 0 }
     }
 
     /// The table.
@@ -52,23 +53,28 @@ impl<'m, F: Balanced> Flows<'m, F> {
         self.conns.conn_mut(id)
     }
 
-    /// The connection of a packet for which `found` was found before other packets were served. One
-    /// that is over is removed when a SYN would reopen it: a client may use its port again
-    /// (`conn_reuse_mode` 1 of `ip_vs_core.c`).
+    /// How often connections were opened or closed; a look-up holds until this moves.
     #[inline]
-    pub(crate) fn confirm(
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// Ends a look-up that was begun when there were `since` changes. A connection that is over is
+    /// removed when a SYN would reopen it: a client may use its port again (`conn_reuse_mode` 1 of
+    /// `ip_vs_core.c`).
+    #[inline]
+    pub(crate) fn find(
         &mut self,
-        found: Option<(ConnId, Direction)>,
         key: &FlowKey<F>,
-        hash: FlowHash,
+        probe: Probe,
+        since: u32,
         flags: TcpFlags,
         counts: &ServerCounts,
     ) -> Option<(ConnId, Direction)> {
-        let still = |(id, direction): &(ConnId, Direction)| {
-            let conn = self.conns.conn(*id).filter(|conn| conn.is_live());
-            conn.is_some_and(|conn| conn.matches(*direction, key))
+        let (id, direction) = match since == self.changes {
+            true => self.conns.find(key, probe)?,
+            false => self.conns.look_up(key)?,
         };
-        let (id, direction) = found.filter(still).or_else(|| self.conns.find(key, hash))?;
         if flags.syn() && direction == Direction::Request {
             let over = self.conns.conn(id).map(Conn::state);
             if matches!(over, Some(State::TimeWait | State::Close)) {
@@ -87,6 +93,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
     ) -> Result<ConnId, DropReason> {
         self.make_way(&conn, counts)?;
         let id = self.conns.insert(conn).map_err(|Full| DropReason::TableFull)?;
+        self.changes = self.changes.wrapping_add(1);
         self.wheel.arm(self.conns.entries_mut(), id);
         counts.opened(conn.server().slot, conn.state().is_active());
         Ok(id)
@@ -160,7 +167,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
             return Ok(());
         }
         let replies = conn.key(Direction::Reply);
-        let Some((other, _)) = self.conns.find(&replies, self.conns.hash(&replies)) else {
+        let Some((other, _)) = self.conns.look_up(&replies) else {
             return Ok(());
         };
         if self.conns.conn(other).is_some_and(|other| other.state().is_active()) {
@@ -180,6 +187,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
             counts.closed(conn.server().slot, conn.state().is_active());
         }
         self.conns.remove(id);
+        self.changes = self.changes.wrapping_add(1);
     }
 
     /// Panics if table and wheel disagree.

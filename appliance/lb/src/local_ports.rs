@@ -95,7 +95,7 @@ pub fn find<F: ConnFamily>(
         };
         let local = Endpoint { addr, port };
         let reply = FlowKey { tuple: Tuple::new(server, local), protocol };
-        if conns.find(&reply, conns.hash(&reply)).is_none() {
+        if conns.look_up(&reply).is_none() {
             return Ok(local);
         }
     }

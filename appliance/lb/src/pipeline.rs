@@ -24,7 +24,7 @@ use crate::limits::BATCH;
 use crate::local_ports::PortClass;
 use crate::network::{NetworkView, NextHop};
 use crate::snapshot::Snapshot;
-use crate::stage::{Fate, Item, Stage};
+use crate::stage::{Fate, Item, Stage, Wait, Waits};
 use crate::steer::{Steering, Wiring};
 use crate::verdict::{DropReason, Verdict};
 
@@ -129,14 +129,15 @@ impl<'m, B: Frame> Worker<'m, B> {
             counts: &self.counts,
             icmp: &mut self.icmp,
             ip_id: &mut self.ip_id,
+            waits: Waits::new(),
             origin,
             now,
         };
         stage.serve(&mut self.v4, &mut sorted.v4, &mut batch.frames);
         stage.serve(&mut self.v6, &mut sorted.v6, &mut batch.frames);
-        let fates = sorted.fates();
-        for (frame, fate) in batch.frames.drain(..).zip(fates) {
-            self.settle(frame, fate, now, sink);
+        let waits = stage.waits;
+        for (frame, fate) in batch.frames.drain(..).zip(sorted.fates()) {
+            self.settle(frame, fate, &waits, now, sink);
         }
         batch.nics.clear();
         self.note_levels();
@@ -246,7 +247,7 @@ impl<'m, B: Frame> Worker<'m, B> {
         }
     }
 
-    fn settle(&mut self, frame: B, fate: Fate, now: Tick, sink: &mut impl Sink<B>) {
+    fn settle(&mut self, frame: B, fate: Fate, waits: &Waits, now: Tick, sink: &mut impl Sink<B>) {
         let frames = &self.counters.frames;
         match fate {
             Fate::Settled(verdict) => {
@@ -260,7 +261,11 @@ impl<'m, B: Frame> Worker<'m, B> {
                 frames.originated.add(1);
                 sink.take(frame, Verdict::Transmit(nic));
             }
-            Fate::Held { to, neighbour } => {
+            Fate::Held(place) => {
+                let Some(Wait { to, neighbour }) = waits.get(usize::from(place)).copied() else {
+                    frames.drop(DropReason::Bug, 1);
+                    return sink.take(frame, Verdict::Drop(DropReason::Bug));
+                };
                 sink.want(neighbour);
                 if let Err(frame) = self.held.keep(frame, to, now) {
                     frames.drop(DropReason::HoldFull, 1);
@@ -319,7 +324,8 @@ struct Sorted {
 }
 
 impl Sorted {
-    fn fates(mut self) -> impl Iterator<Item = Fate> {
+    /// Takes out the fates of all frames, in their order.
+    fn fates(&mut self) -> impl Iterator<Item = Fate> {
         fn merge<F: Family>(items: &[Item<F>], fates: &mut [Option<Fate>]) {
             for item in items {
                 if let Some(fate) = fates.get_mut(usize::from(item.index)) {
@@ -329,10 +335,9 @@ impl Sorted {
         }
         merge(&self.v4, &mut self.direct);
         merge(&self.v6, &mut self.direct);
-        let bug = Fate::Settled(Verdict::Drop(DropReason::Bug));
-        self.direct.into_iter().map(move |fate| {
+        self.direct.iter().map(|fate| {
             debug_assert!(fate.is_some(), "a frame went through all phases without a fate");
-            fate.unwrap_or(bug)
+            fate.unwrap_or(Fate::Settled(Verdict::Drop(DropReason::Bug)))
         })
     }
 }

@@ -7,7 +7,8 @@ use zerocopy::network_endian::U16;
 
 use crate::action::Action;
 
-/// Writes the action's addresses and ports and mends the checksums; false if the headers that
+/// Writes the action's addresses and ports, takes a hop off the packet's life, and mends the
+/// checksums; false if the headers that
 /// `parsed` vouches for are not there.
 ///
 /// A UDP checksum of zero ("none", RFC 768) stays zero, or is computed over the whole datagram if
@@ -23,9 +24,7 @@ pub fn rewrite<F: Family>(
         return false;
     };
     let tuple = &action.tuple;
-    if !F::write_addresses(l3, tuple.src, tuple.dst)
-        || !F::adjust_header_checksum(l3, action.header_delta)
-    {
+    if !F::forward(l3, tuple.src, tuple.dst, action.header_delta) {
         return false;
     }
     match parsed.key().protocol {

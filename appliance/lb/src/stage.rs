@@ -3,12 +3,14 @@
 
 use std::net::IpAddr;
 
+use arrayvec::ArrayVec;
 use wire::{Family, Frame, Parsed};
 
+use crate::action::Action;
 use crate::admit::{Admission, Admitter};
 use crate::batch::Origin;
 use crate::conn::Direction;
-use crate::conn_table::FlowHash;
+use crate::conn_table::Probe;
 use crate::counters::{ServerCounts, TrafficCounters, WorkerCounters};
 use crate::encap;
 use crate::family::Balanced;
@@ -16,6 +18,7 @@ use crate::flows::Flows;
 use crate::hash::Keyed;
 use crate::icmp_error::{self, Error, RateLimit};
 use crate::ids::{ConnId, NicId, Tick};
+use crate::limits::BATCH;
 use crate::local_ports::PortClass;
 use crate::network::{Neighbour, NextHop, Unresolved};
 use crate::pipeline::{address, set_ethertype};
@@ -31,9 +34,21 @@ pub(crate) enum Fate {
     Settled(Verdict),
     /// It was dropped for the reason and became the answer that leaves by the NIC.
     Answered(NicId, DropReason),
-    /// It waits until the link-layer address of the next hop towards `to` is known.
-    Held { to: IpAddr, neighbour: Neighbour },
+    /// It waits for a link-layer address: the one that stands at this place in [`Stage::waits`].
+    Held(u8),
 }
+
+/// What a frame waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// Where the frame goes.
+    pub(crate) to: IpAddr,
+    /// Whose link-layer address is not known.
+    pub(crate) neighbour: Neighbour,
+}
+
+/// The waits of one batch.
+pub(crate) type Waits = ArrayVec<Wait, BATCH>;
 
 impl From<DropReason> for Fate {
     fn from(reason: DropReason) -> Self {
@@ -48,14 +63,12 @@ pub(crate) struct Item<F: Family> {
     pub(crate) fate: Option<Fate>,
     nic: NicId,
     parsed: Parsed<F>,
-    hash: FlowHash,
-    /// What the index said before other packets of the batch were served.
-    found: Option<(ConnId, Direction)>,
+    probe: Probe,
 }
 
 impl<F: Family> Item<F> {
     pub(crate) fn new(index: u8, nic: NicId, parsed: Parsed<F>) -> Self {
-        Self { index, fate: None, nic, parsed, hash: FlowHash::default(), found: None }
+        Self { index, fate: None, nic, parsed, probe: Probe::default() }
     }
 }
 
@@ -70,11 +83,12 @@ pub(crate) struct Stage<'a> {
     pub(crate) counts: &'a ServerCounts,
     pub(crate) icmp: &'a mut RateLimit,
     pub(crate) ip_id: &'a mut u16,
+    pub(crate) waits: Waits,
     pub(crate) origin: Origin,
     pub(crate) now: Tick,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
     /// Takes the packets of one family through all phases; each has a fate afterwards.
     pub(crate) fn serve<F: Balanced, B: Frame>(
         &mut self,
@@ -86,19 +100,18 @@ impl Stage<'_> {
             items.iter_mut().for_each(|item| self.steer(item));
         }
         for item in open(items) {
-            item.hash = flows.conns().hash(&item.parsed.key());
+            item.probe = flows.conns().probe(&item.parsed.key());
         }
         for item in open(items) {
-            flows.conns().prefetch(item.hash);
-        }
-        for item in open(items) {
-            item.found = flows.conns().find(&item.parsed.key(), item.hash);
+            flows.conns().prefetch(&mut item.probe);
         }
         // A packet may open or end the connection of the next one, so from here on each is served
         // as if it had come alone.
+        let since = flows.changes();
         for item in open(items) {
             if let Some(frame) = frames.get_mut(usize::from(item.index)) {
-                item.fate = Some(self.serve_one(flows, item, frame).unwrap_or_else(|fate| fate));
+                let fate = self.serve_one(flows, item, since, frame);
+                item.fate = Some(fate.unwrap_or_else(|fate| fate));
             }
         }
     }
@@ -107,15 +120,16 @@ impl Stage<'_> {
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
+        since: u32,
         frame: &mut B,
     ) -> Result<Fate, Fate> {
         let (key, flags) = (item.parsed.key(), item.parsed.tcp_flags());
-        let hit = match flows.confirm(item.found, &key, item.hash, flags, self.counts) {
+        let hit = match flows.find(&key, item.probe, since, flags, self.counts) {
             Some(hit) => hit,
             None => (self.admit(flows, item, frame)?, Direction::Request),
         };
-        self.track(flows, item, hit)?;
-        Ok(self.forward(flows, item, hit, frame))
+        let server = self.track(flows, item, hit)?;
+        self.forward(flows, item, hit, server, frame)
     }
 
     /// What a frame that is not load-balanced becomes.
@@ -135,6 +149,7 @@ impl Stage<'_> {
     }
 
     /// Opens a connection for a packet that has none.
+    #[inline(never)]
     fn admit<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
@@ -163,15 +178,17 @@ impl Stage<'_> {
     }
 
     /// Moves the connection's state and deadline, and counts; requests to a removed server end
-    /// here, without either.
+    /// here, without either. Returns the server, unless another one has its place by now.
+    #[inline]
     fn track<F: Balanced>(
         &self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
         (id, direction): (ConnId, Direction),
-    ) -> Result<(), Fate> {
+    ) -> Result<Option<&'a ServerView>, Fate> {
         let server = flows.conns().conn(id).ok_or(DropReason::Bug)?.server();
-        let service = self.snapshot.server(server).and_then(|view| view.service);
+        let view = self.snapshot.server(server);
+        let service = view.and_then(|view| view.service);
         if service.is_none() && direction == Direction::Request {
             return Err(DropReason::ServerRemoved.into());
         }
@@ -188,7 +205,7 @@ impl Stage<'_> {
                 octets.add(bytes);
             });
         }
-        Ok(())
+        Ok(view)
     }
 
     fn traffic(&self, service: u32, server: u32, count: impl Fn(&TrafficCounters)) {
@@ -201,59 +218,75 @@ impl Stage<'_> {
     }
 
     /// Makes the packet what its connection's action says, and sends it on its way.
+    #[inline]
     fn forward<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
         (id, direction): (ConnId, Direction),
+        server: Option<&ServerView>,
         frame: &mut B,
-    ) -> Fate {
-        let snapshot = self.snapshot;
-        let Some(conn) = flows.conn_mut(id) else {
-            return DropReason::Bug.into();
-        };
-        let server = snapshot.server(conn.server());
-        let tunnel = conn.traits().tunnel && direction == Direction::Request;
-        let to = match (direction, server.and_then(|view| F::from_ip(view.address))) {
-            (Direction::Request, Some(server)) => server,
-            (Direction::Request, None) => return DropReason::Bug.into(),
-            (Direction::Reply, _) => conn.action(direction).tuple.dst,
-        };
+    ) -> Result<Fate, Fate> {
+        let conn = flows.conn_mut(id).ok_or(DropReason::Bug)?;
+        let traits = conn.traits();
+        let tunnel = traits.tunnel && direction == Direction::Request;
         let action = conn.action_mut(direction);
-        if snapshot.network.next_hop(action.next_hop).is_none()
-            && let Ok(resolved) = snapshot.network.resolve::<F>(to)
-        {
-            action.next_hop = resolved;
-        }
-        let hop = match snapshot.network.next_hop(action.next_hop) {
+        let hop = match self.snapshot.network.next_hop(action.next_hop) {
             Some(hop) => Ok(hop),
-            None => Err(snapshot.network.resolve::<F>(to)),
+            None => self.resolve(action, direction, server)?,
         };
-        let (action, fill) = (*action, conn.traits().fills_checksum);
-        if let Err(fate) = self.fit(item, frame, direction, hop.ok(), tunnel) {
-            return fate;
+        let action = *action;
+        self.fit(item, frame, direction, hop.ok(), tunnel)?;
+        if !rewrite(frame.head_mut(), &item.parsed, &action, traits.fills_checksum) {
+            return Err(DropReason::Bug.into());
         }
-        if !rewrite(frame.head_mut(), &item.parsed, &action, fill) {
-            return DropReason::Bug.into();
-        }
-        if tunnel && let Err(reason) = self.encapsulate(item, frame, server) {
-            return reason.into();
+        if tunnel {
+            self.encapsulate(item, frame, server)?;
         }
         match hop {
-            Ok(hop) => match address(frame, hop) {
-                Ok(()) => {
-                    self.counters.next_hops.mark(action.next_hop.place());
-                    Fate::Settled(Verdict::Transmit(hop.nic))
-                }
-                Err(reason) => reason.into(),
-            },
-            Err(Err(Unresolved::NoNeighbour(neighbour))) => Fate::Held { to: to.into(), neighbour },
-            Err(_) => DropReason::NoRoute.into(),
+            Ok(hop) => {
+                address(frame, hop)?;
+                self.counters.next_hops.mark(action.next_hop.place());
+                Ok(Fate::Settled(Verdict::Transmit(hop.nic)))
+            }
+            Err(wait) => Ok(self.hold(wait)),
         }
     }
 
-    /// Takes a hop off the packet's life and sees whether it fits the way on; if not, the sender
-    /// is told.
+    /// Finds the next hop of a connection's direction anew, or what its packet has to wait for.
+    #[cold]
+    fn resolve<F: Balanced>(
+        &self,
+        action: &mut Action<F>,
+        direction: Direction,
+        server: Option<&ServerView>,
+    ) -> Result<Result<&'a NextHop, Wait>, Fate> {
+        let to = match direction {
+            Direction::Request => server.and_then(|view| F::from_ip(view.address)),
+            Direction::Reply => Some(action.tuple.dst),
+        };
+        let to = to.ok_or(DropReason::Bug)?;
+        let network = &self.snapshot.network;
+        match network.resolve::<F>(to) {
+            Ok(id) => {
+                action.next_hop = id;
+                Ok(Ok(network.next_hop(id).ok_or(DropReason::Bug)?))
+            }
+            Err(Unresolved::NoNeighbour(neighbour)) => Ok(Err(Wait { to: to.into(), neighbour })),
+            Err(Unresolved::NoRoute) => Err(DropReason::NoRoute.into()),
+        }
+    }
+
+    fn hold(&mut self, wait: Wait) -> Fate {
+        let place = self.waits.len() as u8;
+        match self.waits.try_push(wait) {
+            Ok(()) => Fate::Held(place),
+            Err(_) => DropReason::Bug.into(),
+        }
+    }
+
+    /// Sees whether the packet has hops left and fits the way on; if not, the sender is told.
+    #[inline]
     fn fit<F: Balanced, B: Frame>(
         &mut self,
         item: &Item<F>,
@@ -266,21 +299,31 @@ impl Stage<'_> {
             let expired = DropReason::TtlExpired;
             return Err(self.answer(item, frame, direction, expired, Error::TimeExceeded));
         }
-        let l3 = frame.head_mut().get_mut(item.parsed.l3()..);
-        if !l3.is_some_and(F::decrement_ttl) {
-            return Err(DropReason::Bug.into());
-        }
         let overhead = if tunnel { encap::overhead::<F>() } else { 0 };
         match hop.map(|hop| usize::from(hop.mtu).saturating_sub(overhead)) {
             Some(room) if item.parsed.ip_len() > room => {
-                if !item.parsed.dont_fragment() {
-                    return Err(DropReason::TooBig.into());
-                }
-                let error = Error::TooBig(room as u16);
-                Err(self.answer(item, frame, direction, DropReason::TooBig, error))
+                Err(self.too_big(item, frame, direction, room))
             }
             _ => Ok(()),
         }
+    }
+
+    /// What becomes of a packet for which there are only `room` bytes on the way on. The sender of
+    /// one that must not be fragmented gets it back as it would have left: a hop shorter.
+    #[cold]
+    fn too_big<F: Balanced, B: Frame>(
+        &mut self,
+        item: &Item<F>,
+        frame: &mut B,
+        direction: Direction,
+        room: usize,
+    ) -> Fate {
+        let l3 = frame.head_mut().get_mut(item.parsed.l3()..);
+        if !item.parsed.dont_fragment() || !l3.is_some_and(F::decrement_ttl) {
+            return DropReason::TooBig.into();
+        }
+        let error = Error::TooBig(room as u16);
+        self.answer(item, frame, direction, DropReason::TooBig, error)
     }
 
     fn encapsulate<F: Balanced, B: Frame>(
@@ -299,6 +342,7 @@ impl Stage<'_> {
     }
 
     /// Drops a packet and makes its frame the answer that tells the sender why, if it may.
+    #[cold]
     fn answer<F: Balanced, B: Frame>(
         &mut self,
         item: &Item<F>,

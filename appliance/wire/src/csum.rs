@@ -99,6 +99,12 @@ impl Delta {
         Self::of(Sum(u64::from(!sum(old).fold())).plus(sum(new)))
     }
 
+    /// The change of one 16-bit number to another.
+    #[must_use]
+    pub const fn of_words(old: u16, new: u16) -> Self {
+        Self::of(Sum(!old.to_be() as u64 + new.to_be() as u64))
+    }
+
     /// Both changes, in either order.
     #[inline]
     #[must_use]

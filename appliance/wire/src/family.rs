@@ -55,6 +55,10 @@ pub trait Family: Copy + Default + Eq + Ord + Hash + Debug + Send + Sync + 'stat
     /// Takes one from the TTL or hop limit and mends the header checksum; false also if it is 0.
     fn decrement_ttl(l3: &mut [u8]) -> bool;
 
+    /// Writes source and destination and takes one from the TTL or hop limit, which must not be 0;
+    /// `delta` is what all of that does to the header checksum, [`TTL_DELTA`] included.
+    fn forward(l3: &mut [u8], src: Self::Addr, dst: Self::Addr, delta: Delta) -> bool;
+
     /// Applies a change of header fields to the header checksum; IPv6 has none.
     fn adjust_header_checksum(l3: &mut [u8], delta: Delta) -> bool;
 
@@ -78,6 +82,10 @@ pub trait Family: Copy + Default + Eq + Ord + Hash + Debug + Send + Sync + 'stat
         }
     }
 }
+
+/// What taking one from the TTL does to the IPv4 header checksum. The TTL is the first byte of its
+/// 16-bit word and the protocol beside it does not change, so that this is the same for each TTL.
+pub const TTL_DELTA: Delta = Delta::of_words(0x0100, 0x0000);
 
 /// An address family as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,9 +138,19 @@ impl Family for V4 {
         let Some(ttl) = ip.ttl.checked_sub(1) else {
             return false;
         };
-        // The TTL is the first byte of its 16-bit word; the protocol beside it does not change.
-        ip.csum = Delta::between(&[ip.ttl, 0], &[ttl, 0]).apply(ip.csum);
+        ip.csum = TTL_DELTA.apply(ip.csum);
         ip.ttl = ttl;
+        true
+    }
+
+    #[inline]
+    fn forward(l3: &mut [u8], src: Addr4, dst: Addr4, delta: Delta) -> bool {
+        let Ok((ip, _)) = Ipv4::mut_from_prefix(l3) else { return false };
+        debug_assert_ne!(ip.ttl, 0);
+        ip.ttl = ip.ttl.wrapping_sub(1);
+        ip.csum = delta.apply(ip.csum);
+        ip.src = src;
+        ip.dst = dst;
         true
     }
 
@@ -189,6 +207,16 @@ impl Family for V6 {
             return false;
         };
         ip.hop_limit = hop_limit;
+        true
+    }
+
+    #[inline]
+    fn forward(l3: &mut [u8], src: Addr6, dst: Addr6, _: Delta) -> bool {
+        let Ok((ip, _)) = Ipv6::mut_from_prefix(l3) else { return false };
+        debug_assert_ne!(ip.hop_limit, 0);
+        ip.hop_limit = ip.hop_limit.wrapping_sub(1);
+        ip.src = src;
+        ip.dst = dst;
         true
     }
 

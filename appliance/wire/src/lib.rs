@@ -41,7 +41,7 @@ pub use addr::{Addr4, Addr6, Mac, Port};
 pub use arp::Arp;
 pub use csum::{Delta, Sum};
 pub use eth::Eth;
-pub use family::{Family, FamilyId, V4, V6};
+pub use family::{Family, FamilyId, TTL_DELTA, V4, V6};
 pub use flow::{Endpoint, FlowKey, L4, Tuple};
 pub use frame::{Frame, VecFrame};
 pub use icmp::Icmp;
