@@ -119,7 +119,7 @@ mod tests {
         let v4 = || build::eth().ipv4(HOST.0, HOST.1);
         let v6 = || build::eth().ip(Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
         let vital = [
-            build::eth().arp(&Arp::new_zeroed()).payload(&[]),
+            build::eth().arp(&Arp::new_zeroed()),
             v4().tcp(40000, 179).payload(&[]),
             v4().tcp(179, 40000).payload(&[]),
             v4().udp(50000, 3784).payload(&[]),

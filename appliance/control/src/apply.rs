@@ -6,7 +6,7 @@
 
 mod available;
 
-use lb::catalog::{Catalog, Change};
+use lb::catalog::{Catalog, Change, Refusal};
 use lb::counters::Figures;
 use lb::ids::Tick;
 use lb::service::{ForwardMode, ServerOptions, ServiceKey};
@@ -205,7 +205,15 @@ impl<P: Plane> Director<P> {
     }
 
     fn apply(&mut self, change: Change, pace: Pace) -> Reply {
-        match self.catalog.apply(change) {
+        let mut applied = self.catalog.apply(change.clone());
+        if let Err(Refusal::TooManyServers(_)) = applied {
+            // Removed servers without connections keep their places for a while, unless these are
+            // needed. The workers must know of the removals first.
+            self.plane.publish(&self.catalog, Pace::Now);
+            self.catalog.reclaim(self.figures.counts());
+            applied = self.catalog.apply(change);
+        }
+        match applied {
             Ok(applied) => {
                 if let Some(service) = applied.service {
                     self.figures.zero_service(service);

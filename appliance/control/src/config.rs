@@ -66,10 +66,7 @@ impl Config {
         let file_name = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text, &file_name),
-            Err(e) => Err(ConfigError::Unreadable {
-                file: file_name,
-                reason: e.kind(),
-            }),
+            Err(e) => Err(ConfigError::Unreadable { file: file_name, reason: e.kind() }),
         }
     }
 
@@ -86,10 +83,7 @@ impl Config {
         Limits {
             services: self.capacity.services,
             servers: self.capacity.servers,
-            connections: self
-                .capacity
-                .connections
-                .div_ceil(u32::from(self.workers.count)),
+            connections: self.capacity.connections.div_ceil(u32::from(self.workers.count)),
         }
     }
 
@@ -124,12 +118,7 @@ pub struct Eal {
 
 impl Default for Eal {
     fn default() -> Self {
-        Self {
-            lcores: None,
-            hugepages: Hugepages::Auto,
-            memory_mb: 1024,
-            args: Vec::new(),
-        }
+        Self { lcores: None, hugepages: Hugepages::Auto, memory_mb: 1024, args: Vec::new() }
     }
 }
 
@@ -157,11 +146,7 @@ pub struct Workers {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self {
-            count: 1,
-            owner: Owner::Hash,
-            idle: Idle::Spin,
-        }
+        Self { count: 1, owner: Owner::Hash, idle: Idle::Spin }
     }
 }
 
@@ -230,16 +215,8 @@ pub struct Capacity {
 
 impl Default for Capacity {
     fn default() -> Self {
-        let Limits {
-            services,
-            servers,
-            connections,
-        } = Limits::default();
-        Self {
-            connections,
-            services,
-            servers,
-        }
+        let Limits { services, servers, connections } = Limits::default();
+        Self { connections, services, servers }
     }
 }
 
@@ -256,11 +233,7 @@ pub struct Host {
 
 impl Default for Host {
     fn default() -> Self {
-        Self {
-            vital_ring: 512,
-            other_ring: 1024,
-            punt_rate: 20_000,
-        }
+        Self { vital_ring: 512, other_ring: 1024, punt_rate: 20_000 }
     }
 }
 
@@ -275,10 +248,7 @@ pub struct Control {
 
 impl Default for Control {
     fn default() -> Self {
-        Self {
-            socket: PathBuf::from("/run/pointsman/control.sock"),
-            netlink: None,
-        }
+        Self { socket: PathBuf::from("/run/pointsman/control.sock"), netlink: None }
     }
 }
 

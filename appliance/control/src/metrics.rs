@@ -114,30 +114,15 @@ pub const METRICS: &[Metric] = &[
     HOST_LOST,
 ];
 
-const BUILD: Metric = gauge(
-    "pointsman_build_info",
-    "Always 1; the label is the release.",
-);
-const FRAMES_IN: Metric = counter(
-    "pointsman_frames_in_total",
-    "Frames that entered a worker, by where they came from.",
-);
-const FRAMES_OUT: Metric = counter(
-    "pointsman_frames_out_total",
-    "Frames that left a worker, by where they went.",
-);
-const FRAMES_HELD: Metric = gauge(
-    "pointsman_frames_held",
-    "Frames that wait for a link-layer address now.",
-);
-const DROPS: Metric = counter(
-    "pointsman_drops_total",
-    "Frames dropped by a worker, by reason.",
-);
-const CONNECTIONS: Metric = gauge(
-    "pointsman_connections",
-    "Connections in a worker's tables now.",
-);
+const BUILD: Metric = gauge("pointsman_build_info", "Always 1; the label is the release.");
+const FRAMES_IN: Metric =
+    counter("pointsman_frames_in_total", "Frames that entered a worker, by where they came from.");
+const FRAMES_OUT: Metric =
+    counter("pointsman_frames_out_total", "Frames that left a worker, by where they went.");
+const FRAMES_HELD: Metric =
+    gauge("pointsman_frames_held", "Frames that wait for a link-layer address now.");
+const DROPS: Metric = counter("pointsman_drops_total", "Frames dropped by a worker, by reason.");
+const CONNECTIONS: Metric = gauge("pointsman_connections", "Connections in a worker's tables now.");
 const CONNECTIONS_MAX: Metric = gauge(
     "pointsman_connections_max",
     "Connections that a worker's tables hold at most, of each address family.",
@@ -146,34 +131,24 @@ const EXPIRED: Metric = counter(
     "pointsman_connections_expired_total",
     "Connections of a worker that ended because their timeout ran out.",
 );
-const SERVICE_CONNECTIONS: Metric = counter(
-    "pointsman_service_connections_total",
-    "Connections that a service scheduled.",
-);
-const SERVICE_PACKETS: Metric = counter(
-    "pointsman_service_packets_total",
-    "Packets of a service, from clients or to them.",
-);
+const SERVICE_CONNECTIONS: Metric =
+    counter("pointsman_service_connections_total", "Connections that a service scheduled.");
+const SERVICE_PACKETS: Metric =
+    counter("pointsman_service_packets_total", "Packets of a service, from clients or to them.");
 const SERVICE_BYTES: Metric = counter(
     "pointsman_service_bytes_total",
     "Bytes of IP packets of a service, from clients or to them.",
 );
-const SERVER_CONNECTIONS: Metric = counter(
-    "pointsman_server_connections_total",
-    "Connections that a real server was given.",
-);
-const SERVER_PACKETS: Metric = counter(
-    "pointsman_server_packets_total",
-    "Packets of a real server, from clients or to them.",
-);
+const SERVER_CONNECTIONS: Metric =
+    counter("pointsman_server_connections_total", "Connections that a real server was given.");
+const SERVER_PACKETS: Metric =
+    counter("pointsman_server_packets_total", "Packets of a real server, from clients or to them.");
 const SERVER_BYTES: Metric = counter(
     "pointsman_server_bytes_total",
     "Bytes of IP packets of a real server, from clients or to them.",
 );
-const SERVER_ACTIVE: Metric = gauge(
-    "pointsman_server_active_connections",
-    "Connections of a real server that are open.",
-);
+const SERVER_ACTIVE: Metric =
+    gauge("pointsman_server_active_connections", "Connections of a real server that are open.");
 const SERVER_INACTIVE: Metric = gauge(
     "pointsman_server_inactive_connections",
     "Connections of a real server that are closing, and all of UDP.",
@@ -192,19 +167,13 @@ const NIC_NO_BUFFER: Metric = counter(
     "pointsman_nic_no_buffer_total",
     "Packets that a NIC lost because no packet buffer was free.",
 );
-const NIC_ERRORS: Metric = counter(
-    "pointsman_nic_errors_total",
-    "Packets of a NIC that were damaged or not sent.",
-);
+const NIC_ERRORS: Metric =
+    counter("pointsman_nic_errors_total", "Packets of a NIC that were damaged or not sent.");
 
-const HOST_FRAMES: Metric = counter(
-    "pointsman_host_frames_total",
-    "Frames carried between workers and host interfaces.",
-);
-const HOST_LOST: Metric = counter(
-    "pointsman_host_lost_total",
-    "Frames lost between workers and host interfaces.",
-);
+const HOST_FRAMES: Metric =
+    counter("pointsman_host_frames_total", "Frames carried between workers and host interfaces.");
+const HOST_LOST: Metric =
+    counter("pointsman_host_lost_total", "Frames lost between workers and host interfaces.");
 
 /// The page that Prometheus fetches.
 pub fn render(readings: &Readings<'_>) -> String {
@@ -216,11 +185,7 @@ pub fn render(readings: &Readings<'_>) -> String {
     connections(&mut page, figures, limits);
     let mut services: Vec<_> = catalog.services().collect();
     services.sort_unstable_by_key(|service| service.key);
-    traffic(
-        &mut page,
-        SERVICE_TRAFFIC,
-        &service_samples(&services, figures),
-    );
+    traffic(&mut page, SERVICE_TRAFFIC, &service_samples(&services, figures));
     servers(&mut page, &services, figures);
     nic_stats(&mut page, nics);
     host_stats(&mut page, host);
@@ -246,24 +211,16 @@ fn frames(page: &mut Page, figures: &Figures) {
             ("from_host", &frames.from_host),
             ("originated", &frames.originated),
         ] {
-            page.sample(
-                &[("worker", &worker.worker), ("origin", &origin)],
-                counter.value(),
-            );
+            page.sample(&[("worker", &worker.worker), ("origin", &origin)], counter.value());
         }
     }
     page.family(FRAMES_OUT);
     for worker in figures.workers() {
         let frames = &worker.frames;
-        for (fate, counter) in [
-            ("sent", &frames.sent),
-            ("punted", &frames.punted),
-            ("handed_off", &frames.handed_off),
-        ] {
-            page.sample(
-                &[("worker", &worker.worker), ("fate", &fate)],
-                counter.value(),
-            );
+        for (fate, counter) in
+            [("sent", &frames.sent), ("punted", &frames.punted), ("handed_off", &frames.handed_off)]
+        {
+            page.sample(&[("worker", &worker.worker), ("fate", &fate)], counter.value());
         }
     }
     page.per_worker(FRAMES_HELD, figures, |worker| worker.frames.held.value());
@@ -333,10 +290,7 @@ fn traffic(page: &mut Page, metrics: TrafficMetrics, samples: &[Named<Traffic>])
 
 fn nic_stats(page: &mut Page, nics: &[NicStats]) {
     for (metric, values) in [
-        (
-            NIC_PACKETS,
-            (|nic| [nic.rx_packets, nic.tx_packets]) as fn(&NicStats) -> [u64; 2],
-        ),
+        (NIC_PACKETS, (|nic| [nic.rx_packets, nic.tx_packets]) as fn(&NicStats) -> [u64; 2]),
         (NIC_BYTES, |nic| [nic.rx_bytes, nic.tx_bytes]),
     ] {
         page.per_direction(metric, nics, values);
@@ -367,19 +321,12 @@ fn host_stats(page: &mut Page, host: HostStats) {
 fn service_labels(service: &Service) -> String {
     let key = &service.key;
     let protocol = key.protocol.to_string().to_ascii_lowercase();
-    labels(&[
-        ("protocol", &protocol),
-        ("vip", &key.address),
-        ("port", &key.port),
-    ])
+    labels(&[("protocol", &protocol), ("vip", &key.address), ("port", &key.port)])
 }
 
 fn server_labels(service: &Service, server: &Server) -> String {
     let of_service = service_labels(service);
-    let own = labels(&[
-        ("server", &server.key.address),
-        ("server_port", &server.key.port),
-    ]);
+    let own = labels(&[("server", &server.key.address), ("server_port", &server.key.port)]);
     format!("{of_service},{own}")
 }
 
@@ -444,10 +391,7 @@ impl Page {
 fn labels(values: &[Label<'_>]) -> String {
     let pair = |(name, value): &Label<'_>| {
         let value = value.to_string();
-        let value = value
-            .replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n");
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         format!("{name}=\"{value}\"")
     };
     values.iter().map(pair).collect::<Vec<_>>().join(",")
@@ -463,19 +407,11 @@ impl Display for Kind {
 }
 
 const fn counter(name: &'static str, help: &'static str) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Counter,
-        help,
-    }
+    Metric { name, kind: Kind::Counter, help }
 }
 
 const fn gauge(name: &'static str, help: &'static str) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Gauge,
-        help,
-    }
+    Metric { name, kind: Kind::Gauge, help }
 }
 
 #[cfg(test)]

@@ -45,17 +45,9 @@ impl Publisher {
             })
         };
         let mailboxes: Vec<_> = (0..workers).map(|_| mailbox()).collect();
-        let inboxes = mailboxes.iter().map(|mailbox| Inbox {
-            mailbox: Arc::clone(mailbox),
-        });
+        let inboxes = mailboxes.iter().map(|mailbox| Inbox { mailbox: Arc::clone(mailbox) });
         let inboxes = inboxes.collect();
-        (
-            Self {
-                current: first,
-                mailboxes,
-            },
-            inboxes,
-        )
+        (Self { current: first, mailboxes }, inboxes)
     }
 
     /// The snapshot published last.
@@ -68,9 +60,7 @@ impl Publisher {
         self.current = Arc::new(snapshot);
         for mailbox in &self.mailboxes {
             drop(mailbox.slot.swap(Some(Arc::clone(&self.current))));
-            mailbox
-                .offered
-                .store(self.current.generation, Ordering::Release);
+            mailbox.offered.store(self.current.generation, Ordering::Release);
         }
         self.collect();
     }
@@ -85,9 +75,7 @@ impl Publisher {
     /// Whether every worker works by the snapshot published last.
     pub fn is_settled(&self) -> bool {
         let taken = |mailbox: &Arc<Mailbox>| mailbox.taken.load(Ordering::Acquire);
-        self.mailboxes
-            .iter()
-            .all(|mailbox| taken(mailbox) == self.current.generation)
+        self.mailboxes.iter().all(|mailbox| taken(mailbox) == self.current.generation)
     }
 }
 
@@ -127,24 +115,12 @@ mod tests {
     use lb::snapshot::Changed;
 
     fn first() -> Snapshot {
-        let limits = Limits {
-            services: 4,
-            servers: 4,
-            connections: 4,
-        };
-        Snapshot::new(
-            &Catalog::new(&limits),
-            &Network::new(vec![]),
-            Seed::fixed(1),
-        )
+        let limits = Limits { services: 4, servers: 4, connections: 4 };
+        Snapshot::new(&Catalog::new(&limits), &Network::new(vec![]), Seed::fixed(1))
     }
 
     fn following(publisher: &Publisher) -> Snapshot {
-        let limits = Limits {
-            services: 4,
-            servers: 4,
-            connections: 4,
-        };
+        let limits = Limits { services: 4, servers: 4, connections: 4 };
         let (catalog, network) = (Catalog::new(&limits), Network::new(vec![]));
         publisher.current().next(&catalog, &network, Changed::ALL)
     }
@@ -179,10 +155,7 @@ mod tests {
             let before: usize = seen.iter().map(std::sync::Weak::strong_count).sum();
             inboxes[0].give_back(old, generation);
             let after: usize = seen.iter().map(std::sync::Weak::strong_count).sum();
-            assert_eq!(
-                before, after,
-                "giving back must not drop the last reference"
-            );
+            assert_eq!(before, after, "giving back must not drop the last reference");
         }
         publisher.collect();
         let alive = seen.iter().filter(|weak| weak.strong_count() > 0).count();

@@ -11,12 +11,7 @@ use lb::catalog::Catalog;
 use lb::counters::{Figures, ServerCounts};
 
 /// Configurations with one forwarding mode, and the option that its servers have.
-const MODES: [(&str, &str); 4] = [
-    ("nat", "-m"),
-    ("fullnat", "-b"),
-    ("dr", "-g"),
-    ("tun", "-i"),
-];
+const MODES: [(&str, &str); 4] = [("nat", "-m"), ("fullnat", "-b"), ("dr", "-g"), ("tun", "-i")];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs")
@@ -47,20 +42,8 @@ fn names(folder: &Path, extension: &str) -> Vec<String> {
 #[test]
 fn every_configuration_is_right() {
     let names = names(&folder(), "toml");
-    for expected in [
-        "dr",
-        "fullnat",
-        "lab",
-        "nat",
-        "null",
-        "pcap",
-        "reference",
-        "tun",
-    ] {
-        assert!(
-            names.iter().any(|name| name == expected),
-            "{expected}.toml is not there"
-        );
+    for expected in ["dr", "fullnat", "lab", "nat", "null", "pcap", "reference", "tun"] {
+        assert!(names.iter().any(|name| name == expected), "{expected}.toml is not there");
     }
     for name in names {
         config(&name);
@@ -73,10 +56,7 @@ fn every_rules_file_belongs_to_a_configuration() {
     let rules = names(&folder().join("rules"), "rules");
     assert!(!rules.is_empty());
     for name in rules {
-        assert!(
-            configurations.contains(&name),
-            "{name}.rules has no {name}.toml"
-        );
+        assert!(configurations.contains(&name), "{name}.rules has no {name}.toml");
     }
 }
 
@@ -99,9 +79,7 @@ fn every_rules_file_loads_and_is_in_the_form_that_save_prints() {
         let mut director = Director::new(Catalog::new(&limits), figures, Willing);
         let text = rules_text(&name);
         let read = rules::read(&text).unwrap_or_else(|e| panic!("{name}.rules:{e}"));
-        director
-            .load(&read)
-            .unwrap_or_else(|e| panic!("{name}.rules:{e}"));
+        director.load(&read).unwrap_or_else(|e| panic!("{name}.rules:{e}"));
         let saved = rules::write(director.catalog());
         let sorted = |text: &str| {
             let mut lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
@@ -124,16 +102,10 @@ fn modes_are_for_real_nics_under_linux_and_load_their_rules() {
         let expected = format!("{name}.rules");
         assert_eq!(file.file_name(), Some(expected.as_ref()), "{name}");
         let rules = rules_text(name);
-        let servers: Vec<_> = rules
-            .lines()
-            .filter(|line| line.starts_with("-a "))
-            .collect();
+        let servers: Vec<_> = rules.lines().filter(|line| line.starts_with("-a ")).collect();
         assert!(!servers.is_empty(), "{name}: no server");
         for server in servers {
-            assert!(
-                server.split_whitespace().any(|word| word == option),
-                "{name}: {server}"
-            );
+            assert!(server.split_whitespace().any(|word| word == option), "{name}: {server}");
         }
     }
 }
@@ -150,11 +122,7 @@ fn landing_workers_own_flows_only_where_there_is_no_nat() {
 fn null_needs_no_hardware_root_or_hugepages() {
     let config = config("null");
     assert_eq!(config.eal.hugepages, Hugepages::Off);
-    assert_ne!(
-        config.workers.idle,
-        Idle::Spin,
-        "it would take a whole core to do nothing"
-    );
+    assert_ne!(config.workers.idle, Idle::Spin, "it would take a whole core to do nothing");
     for nic in &config.nics {
         assert!(nic.device.name().starts_with("net_null"), "{}", nic.device);
         assert_eq!(nic.host_interface, None, "making one needs root");
@@ -171,10 +139,7 @@ fn lab_stands_between_two_taps_that_linux_knows_by_name() {
     for nic in &config.nics {
         assert!(nic.device.name().starts_with("net_tap"), "{}", nic.device);
         assert_eq!(nic.host_interface.as_ref(), Some(&nic.name));
-        assert!(
-            nic.mac.is_some(),
-            "a test must be able to tell the NIC from its tap"
-        );
+        assert!(nic.mac.is_some(), "a test must be able to tell the NIC from its tap");
     }
 }
 
@@ -183,22 +148,13 @@ fn pcap_knows_the_way_without_asking_a_kernel() {
     let config = config("pcap");
     for nic in &config.nics {
         assert_eq!(nic.host_interface, None, "{}", nic.name);
-        assert!(
-            !nic.addresses.is_empty() && !nic.neighbours.is_empty(),
-            "{}",
-            nic.name
-        );
+        assert!(!nic.addresses.is_empty() && !nic.neighbours.is_empty(), "{}", nic.name);
     }
     let gateways: Vec<_> = config.routes.iter().filter_map(|route| route.via).collect();
     assert_eq!(gateways.len(), 2, "a default route for each family");
     let known = |gateway| {
         let neighbours = config.nics.iter().flat_map(|nic| &nic.neighbours);
-        neighbours
-            .into_iter()
-            .any(|neighbour| neighbour.address == gateway)
+        neighbours.into_iter().any(|neighbour| neighbour.address == gateway)
     };
-    assert!(
-        gateways.into_iter().all(known),
-        "gateways have link-layer addresses"
-    );
+    assert!(gateways.into_iter().all(known), "gateways have link-layer addresses");
 }

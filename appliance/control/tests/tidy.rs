@@ -15,15 +15,10 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// Lines of a file before its tests.
 const FILE_LINES_MAX: usize = 500;
 /// Names that say nothing, and so collect everything.
-const EMPTY_NAMES: [&str; 7] = [
-    "util", "utils", "helper", "helpers", "common", "misc", "manager",
-];
+const EMPTY_NAMES: [&str; 7] = ["util", "utils", "helper", "helpers", "common", "misc", "manager"];
 /// Where `unsafe` may be.
-const UNSAFE_PLACES: [&str; 3] = [
-    "dpdk-build/",
-    "appliance/preload/",
-    "appliance/lb/src/prefetch.rs",
-];
+const UNSAFE_PLACES: [&str; 3] =
+    ["dpdk-build/", "appliance/preload/", "appliance/lb/src/prefetch.rs"];
 /// Crates without cargo features.
 const PLAIN_CRATES: [&str; 3] = ["appliance/wire/", "appliance/lb/", "appliance/control/"];
 const LICENSE: &str = "SPDX-License-Identifier: MIT OR Apache-2.0";
@@ -37,16 +32,11 @@ struct Source {
 
 impl Source {
     fn is(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|found| found == extension)
+        Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 
     fn stem(&self) -> &str {
-        Path::new(&self.path)
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default()
+        Path::new(&self.path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
     }
 
     /// Lines with their numbers from 1.
@@ -86,25 +76,15 @@ const RULES: &[Checked] = &[
 #[test]
 fn every_file_keeps_the_rules() {
     let sources = checkout();
-    let findings: Vec<_> = RULES
-        .iter()
-        .flat_map(|checked| sources.iter().flat_map(checked.rule))
-        .collect();
-    assert!(
-        findings.is_empty(),
-        "{} findings\n{}",
-        findings.len(),
-        findings.join("\n")
-    );
+    let findings: Vec<_> =
+        RULES.iter().flat_map(|checked| sources.iter().flat_map(checked.rule)).collect();
+    assert!(findings.is_empty(), "{} findings\n{}", findings.len(), findings.join("\n"));
 }
 
 #[test]
 fn each_rule_finds_what_it_is_for() {
     for checked in RULES {
-        let bad = Source {
-            path: checked.path.to_owned(),
-            text: (checked.bad)(),
-        };
+        let bad = Source { path: checked.path.to_owned(), text: (checked.bad)() };
         let place = format!("{}:{}: ", bad.path, checked.line);
         let findings = (checked.rule)(&bad);
         let found = matches!(findings.as_slice(), [one] if one.starts_with(&place));
@@ -128,32 +108,18 @@ fn every_module_is_declared_by_its_parent() {
             continue;
         }
         let parents = match module.rsplit_once('/') {
-            None => vec![
-                format!("{krate}/src/lib.rs"),
-                format!("{krate}/src/main.rs"),
-            ],
+            None => vec![format!("{krate}/src/lib.rs"), format!("{krate}/src/main.rs")],
             Some((parent, _)) => vec![format!("{krate}/src/{parent}.rs")],
         };
         let declaration = format!("mod {};", source.stem());
-        let declared = parents
-            .iter()
-            .filter_map(|parent| text_of(parent))
-            .any(|text| {
-                text.lines()
-                    .any(|line| line == declaration || line.ends_with(&format!(" {declaration}")))
-            });
-        assert!(
-            declared,
-            "{}: no `{declaration}` in {parents:?}",
-            source.path
-        );
+        let declared = parents.iter().filter_map(|parent| text_of(parent)).any(|text| {
+            text.lines()
+                .any(|line| line == declaration || line.ends_with(&format!(" {declaration}")))
+        });
+        assert!(declared, "{}: no `{declaration}` in {parents:?}", source.path);
         found += 1;
     }
-    assert!(
-        found > 20,
-        "only {found} modules were found below {}",
-        root().display()
-    );
+    assert!(found > 20, "only {found} modules were found below {}", root().display());
 }
 
 #[test]
@@ -165,21 +131,12 @@ fn every_verb_is_in_the_manual() {
     let verbs: Vec<_> = table
         .lines()
         .map(str::trim_start)
-        .filter_map(|line| {
-            line.strip_prefix("verb(\"")
-                .or(line.strip_prefix("long_verb(\""))
-        })
+        .filter_map(|line| line.strip_prefix("verb(\"").or(line.strip_prefix("long_verb(\"")))
         .filter_map(|rest| rest.split('"').next())
         .collect();
-    assert!(
-        verbs.len() > 15,
-        "the table of verbs is not where it was: {verbs:?}"
-    );
+    assert!(verbs.len() > 15, "the table of verbs is not where it was: {verbs:?}");
     for verb in verbs {
-        assert!(
-            manual.contains(&format!("--{verb}")),
-            "CONTROL.md does not mention --{verb}"
-        );
+        assert!(manual.contains(&format!("--{verb}")), "CONTROL.md does not mention --{verb}");
     }
 }
 
@@ -233,17 +190,11 @@ fn function_length(source: &Source) -> Vec<String> {
         let indent = line.len() - code.len();
         let ends = |line: &str| {
             line.len() > indent
-                && line
-                    .get(indent..)
-                    .is_some_and(|rest| rest.starts_with(['}', ')']))
+                && line.get(indent..).is_some_and(|rest| rest.starts_with(['}', ')']))
                 && line.bytes().take(indent).all(|byte| byte == b' ')
                 && (line.ends_with('}') || line.ends_with(';'))
         };
-        let length = lines
-            .iter()
-            .skip(index)
-            .position(|(_, line)| ends(line))
-            .map_or(0, |n| n + 1);
+        let length = lines.iter().skip(index).position(|(_, line)| ends(line)).map_or(0, |n| n + 1);
         if length > FUNCTION_LINES_MAX {
             findings.push(source.finding(*number, &format!("a function of {length} lines")));
         }
@@ -256,9 +207,7 @@ fn file_length(source: &Source) -> Vec<String> {
     if !source.is("rs") || is_tests {
         return Vec::new();
     }
-    let mut lines = source
-        .lines()
-        .take_while(|(_, line)| !line.starts_with("mod tests"));
+    let mut lines = source.lines().take_while(|(_, line)| !line.starts_with("mod tests"));
     let beyond = lines.nth(FILE_LINES_MAX);
     beyond
         .map(|(number, _)| source.finding(number, "more code than one file holds"))
@@ -284,54 +233,35 @@ fn names(source: &Source) -> Vec<String> {
 }
 
 fn safety(source: &Source) -> Vec<String> {
-    if !source.is("rs")
-        || UNSAFE_PLACES
-            .iter()
-            .any(|place| source.path.starts_with(place))
-    {
+    if !source.is("rs") || UNSAFE_PLACES.iter().any(|place| source.path.starts_with(place)) {
         return Vec::new();
     }
     let keyword = word("un", "safe");
     let uses = ["{", "fn ", "impl ", "extern ", "trait "].map(|next| format!("{keyword} {next}"));
     let is_code = |line: &str| !line.trim_start().starts_with("//");
     let uses_it = |line: &str| uses.iter().any(|used| line.contains(used.as_str()));
-    let found = source
-        .lines()
-        .filter(|(_, line)| is_code(line) && uses_it(line));
-    found
-        .map(|(number, _)| source.finding(number, "code that the compiler cannot check"))
-        .collect()
+    let found = source.lines().filter(|(_, line)| is_code(line) && uses_it(line));
+    found.map(|(number, _)| source.finding(number, "code that the compiler cannot check")).collect()
 }
 
 fn promises(source: &Source) -> Vec<String> {
     let promise = word("TO", "DO");
     let kept = |rest: &str| {
-        let number = rest
-            .strip_prefix("(#")
-            .and_then(|rest| rest.split(')').next());
+        let number = rest.strip_prefix("(#").and_then(|rest| rest.split(')').next());
         number.is_some_and(|number| number.parse::<u32>().is_ok())
     };
     let open = |line: &str| line.split(&promise).skip(1).any(|rest| !kept(rest));
     let found = source.lines().filter(|(_, line)| open(line));
-    found
-        .map(|(number, _)| source.finding(number, "a promise without an issue"))
-        .collect()
+    found.map(|(number, _)| source.finding(number, "a promise without an issue")).collect()
 }
 
 fn features(source: &Source) -> Vec<String> {
-    if !PLAIN_CRATES
-        .iter()
-        .any(|krate| source.path.starts_with(krate))
-    {
+    if !PLAIN_CRATES.iter().any(|krate| source.path.starts_with(krate)) {
         return Vec::new();
     }
     let banned = [word("cfg(", "feature"), word("[feat", "ures]")];
-    let found = source
-        .lines()
-        .filter(|(_, line)| banned.iter().any(|word| line.contains(word)));
-    found
-        .map(|(number, _)| source.finding(number, "a cargo feature in a plain crate"))
-        .collect()
+    let found = source.lines().filter(|(_, line)| banned.iter().any(|word| line.contains(word)));
+    found.map(|(number, _)| source.finding(number, "a cargo feature in a plain crate")).collect()
 }
 
 fn word(start: &str, end: &str) -> String {
@@ -378,14 +308,7 @@ fn collect(directory: &Path, prefix: &str, sources: &mut Vec<Source>) {
 
 /// Folders that hold no source: what builds and tests leave, recordings, and corpora.
 fn is_output(name: &str) -> bool {
-    let made = [
-        "target",
-        "corpus",
-        "artifacts",
-        "recordings",
-        "results",
-        "__pycache__",
-    ];
+    let made = ["target", "corpus", "artifacts", "recordings", "results", "__pycache__"];
     let hidden = name.starts_with('.') && name != ".ci";
     hidden || name.starts_with("target-") || made.contains(&name)
 }

@@ -2,7 +2,8 @@
 //! A packet of no connection: is it for a service, and which server takes the new connection?
 //!
 //! After `ip_vs_core.c: ip_vs_schedule`: only a TCP segment with SYN and without RST opens a
-//! connection; any other goes to the host, which answers as it does for a closed port.
+//! connection, and nothing from port 20; any other packet goes to the host, which answers as it does
+//! for a closed port.
 
 use std::net::IpAddr;
 
@@ -20,6 +21,9 @@ use crate::service::ForwardMode;
 use crate::snapshot::{ServerView, ServiceView, Snapshot};
 use crate::verdict::DropReason;
 
+/// The source port of active FTP's data, which opens no connection (`ip_vs_schedule`).
+const FTP_DATA: u16 = 20;
+
 /// What becomes of a packet of no connection.
 #[derive(Debug)]
 pub(crate) enum Admission<F: Balanced> {
@@ -32,17 +36,19 @@ pub(crate) enum Admission<F: Balanced> {
 }
 
 /// What is needed to admit connections.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Admitter<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) counts: &'a ServerCounts,
     pub(crate) ports: PortClass,
     pub(crate) keyed: &'a Keyed,
+    /// Local ports that may still be tried in this batch.
+    pub(crate) probes: &'a mut u32,
 }
 
 impl Admitter<'_> {
     pub(crate) fn admit<F: Balanced>(
-        &self,
+        &mut self,
         flows: &Flows<'_, F>,
         parsed: &Parsed<F>,
     ) -> Admission<F> {
@@ -53,7 +59,8 @@ impl Admitter<'_> {
             return Admission::NotOurs;
         };
         let flags = parsed.tcp_flags();
-        if key.protocol == L4::Tcp && (!flags.syn() || flags.rst()) {
+        let opens = key.protocol != L4::Tcp || (flags.syn() && !flags.rst());
+        if !opens || client.port.get() == FTP_DATA {
             return Admission::NotOurs;
         }
         if !may_open(client, vip) {
@@ -66,7 +73,7 @@ impl Admitter<'_> {
     }
 
     fn open<F: Balanced>(
-        &self,
+        &mut self,
         flows: &Flows<'_, F>,
         service: &ServiceView,
         protocol: L4,
@@ -79,7 +86,8 @@ impl Admitter<'_> {
         let server = endpoint(view, vip.port).ok_or(DropReason::Bug)?;
         let local = if view.mode == ForwardMode::FullNat {
             let wanted = Wanted { protocol, client, server };
-            local_ports::find(flows.conns(), &service.locals, self.ports, self.keyed, &wanted)?
+            let (ports, keyed) = (self.ports, self.keyed);
+            local_ports::find(flows.conns(), &service.locals, ports, keyed, &wanted, self.probes)?
         } else {
             client
         };

@@ -6,7 +6,7 @@
 //! connections refer to it, and comes back to it when it is added again (the kernel's trash,
 //! `ip_vs_ctl.c`), so that its connections go on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -164,6 +164,22 @@ impl Catalog {
 
     /// Frees the places of removed servers to which no connection has referred for two minutes.
     pub fn sweep(&mut self, counts: &ServerCounts, now: Tick) {
+        self.free_removed(counts, |trashed| {
+            now.since(*trashed.idle_since.get_or_insert(now)) >= TRASH_MS
+        });
+    }
+
+    /// Frees the places of all removed servers to which no connection refers. Every worker must have
+    /// seen their removal.
+    pub fn reclaim(&mut self, counts: &ServerCounts) {
+        self.free_removed(counts, |_| true);
+    }
+
+    fn free_removed(
+        &mut self,
+        counts: &ServerCounts,
+        mut is_over: impl FnMut(&mut Trashed) -> bool,
+    ) {
         let places = &mut self.server_places;
         let names = &mut self.server_names;
         self.trash.retain(|_, trashed| {
@@ -171,8 +187,7 @@ impl Catalog {
                 trashed.idle_since = None;
                 return true;
             }
-            let since = *trashed.idle_since.get_or_insert(now);
-            if now.since(since) < TRASH_MS {
+            if !is_over(trashed) {
                 return true;
             }
             if let Some(name) = names.get_mut(trashed.id.slot as usize) {
@@ -271,7 +286,7 @@ impl Catalog {
             self.trash.insert((key, server.key), Trashed { id: server.id, idle_since: None });
         }
         self.former_locals.extend(&entry.service.locals);
-        self.service_places.give_back(entry.service.id.slot);
+        self.service_places.retire(entry.service.id.slot);
         Ok(Applied::default())
     }
 
@@ -378,24 +393,30 @@ impl Catalog {
 /// Places in a table of fixed size, each with a count of its incarnations.
 #[derive(Debug)]
 struct Places {
-    free: Vec<u32>,
+    free: VecDeque<u32>,
     generations: Vec<u32>,
 }
 
 impl Places {
     fn new(capacity: u32) -> Self {
-        Self { free: (0..capacity).rev().collect(), generations: vec![0; capacity as usize] }
+        Self { free: (0..capacity).collect(), generations: vec![0; capacity as usize] }
     }
 
     fn take(&mut self) -> Option<(u32, u32)> {
-        let slot = self.free.pop()?;
+        let slot = self.free.pop_front()?;
         let generation = self.generations.get_mut(slot as usize)?;
         *generation = generation.wrapping_add(1);
         Some((slot, *generation))
     }
 
+    /// Frees a place that nobody refers to; it is taken first, so that tables stay short.
     fn give_back(&mut self, slot: u32) {
-        self.free.push(slot);
+        self.free.push_front(slot);
+    }
+
+    /// Frees a place that workers may still count for a moment; it is taken last.
+    fn retire(&mut self, slot: u32) {
+        self.free.push_back(slot);
     }
 
     fn capacity(&self) -> u32 {

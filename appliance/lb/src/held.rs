@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use arrayvec::ArrayVec;
 
 use crate::ids::Tick;
-use crate::limits::{HELD_MAX, HELD_MS};
+use crate::limits::{HELD_MAX, HELD_MS, HELD_PER_NEIGHBOUR};
+use crate::network::Neighbour;
 
 /// A frame that waits, with the address whose next hop it waits for.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Waiting<B> {
     pub frame: B,
     /// Where it goes.
     pub to: IpAddr,
+    neighbour: Neighbour,
     since: Tick,
 }
 
@@ -34,9 +36,13 @@ impl<B> Default for Held<B> {
 }
 
 impl<B> Held<B> {
-    /// Keeps a frame; gives it back if too many wait already.
-    pub fn keep(&mut self, frame: B, to: IpAddr, now: Tick) -> Result<(), B> {
-        let waiting = Waiting { frame, to, since: now };
+    /// Keeps a frame; gives it back if too many wait already, in all or for this neighbour.
+    pub fn keep(&mut self, frame: B, to: IpAddr, neighbour: Neighbour, now: Tick) -> Result<(), B> {
+        let same = self.waiting.iter().filter(|waiting| waiting.neighbour == neighbour);
+        if same.count() >= HELD_PER_NEIGHBOUR {
+            return Err(frame);
+        }
+        let waiting = Waiting { frame, to, neighbour, since: now };
         self.waiting.try_push(waiting).map_err(|full| full.element().frame)
     }
 

@@ -5,12 +5,17 @@
 pub const BATCH: usize = 32;
 /// Frames of a worker that wait for a next hop's link-layer address at most.
 pub const HELD_MAX: usize = 256;
+/// Frames of a worker that wait for the same link-layer address at most.
+pub const HELD_PER_NEIGHBOUR: usize = 64;
 /// How long a frame waits for a next hop's link-layer address at most, in milliseconds.
 pub const HELD_MS: u64 = 1000;
 /// Connections that one call of expiry looks at, at most.
 pub const EXPIRE_PER_POLL: usize = 64;
 /// Ports that are tried for one FULLNAT connection, over all local addresses.
-pub const PORT_PROBES: usize = 256;
+pub const PORT_PROBES: u32 = 256;
+/// Ports that are tried for all FULLNAT connections of one batch, so that exhausted ports do not
+/// slow down established connections.
+pub const PORT_PROBES_PER_BATCH: u32 = 512;
 /// Next hops that there can be at once.
 pub const NEXT_HOPS: usize = 1 << 16;
 /// Workers that there can be at most.
@@ -19,7 +24,8 @@ pub const WORKERS_MAX: u16 = 64;
 pub const NICS_MAX: usize = 16;
 
 const _: () = assert!(BATCH.is_power_of_two());
-const _: () = assert!(HELD_MAX >= BATCH);
+const _: () = assert!(HELD_MAX >= BATCH && HELD_PER_NEIGHBOUR <= HELD_MAX);
+const _: () = assert!(PORT_PROBES_PER_BATCH >= PORT_PROBES);
 
 /// The sizes that the configuration sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,7 +65,8 @@ pub struct Wanted<F: Family> {
     pub server: Endpoint<F>,
 }
 
-/// Finds a local endpoint that no connection to the server uses.
+/// Finds a local endpoint that no connection to the server uses, and takes what it tried off
+/// `budget`.
 ///
 /// # Errors
 /// [`DropReason::NoLocalAddress`] if there is no address of the family, and
@@ -76,6 +77,7 @@ pub fn find<F: ConnFamily>(
     ports: PortClass,
     keyed: &Keyed,
     wanted: &Wanted<F>,
+    budget: &mut u32,
 ) -> Result<Endpoint<F>, DropReason> {
     let addresses = locals.iter().copied().filter_map(F::from_ip);
     let count = addresses.clone().count() as u64;
@@ -84,8 +86,12 @@ pub fn find<F: ConnFamily>(
     }
     let Wanted { protocol, client, server } = *wanted;
     let start = keyed.bytes(Tuple::new(client, server).as_bytes());
-    let tries = (PORT_PROBES as u64).min(count * u64::from(ports.count));
-    for attempt in 0..tries {
+    let tries = count * u64::from(ports.count);
+    for attempt in 0..tries.min(PORT_PROBES.into()) {
+        let Some(left) = budget.checked_sub(1) else {
+            break;
+        };
+        *budget = left;
         let which = (start.wrapping_add(attempt)) % count;
         let Some(addr) = addresses.clone().nth(which as usize) else {
             break;

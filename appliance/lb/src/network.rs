@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use wire::{Addr4, Addr6, Family, FamilyId, Mac, V4, V6};
 use zerocopy::native_endian::U16;
@@ -104,6 +105,8 @@ pub enum Unresolved {
 pub struct Network {
     nics: Vec<NicFacts>,
     routes: Vec<Route>,
+    v4: Arc<RouteTable<V4>>,
+    v6: Arc<RouteTable<V6>>,
     macs: HashMap<Neighbour, Mac>,
     places: HashMap<Neighbour, u16>,
     epoch: u16,
@@ -112,7 +115,15 @@ pub struct Network {
 impl Network {
     /// A network without routes or neighbours.
     pub fn new(nics: Vec<NicFacts>) -> Self {
-        Self { nics, routes: Vec::new(), macs: HashMap::new(), places: HashMap::new(), epoch: 1 }
+        Self {
+            nics,
+            routes: Vec::new(),
+            v4: Arc::new(RouteTable::new(&[])),
+            v6: Arc::new(RouteTable::new(&[])),
+            macs: HashMap::new(),
+            places: HashMap::new(),
+            epoch: 1,
+        }
     }
 
     /// Replaces all routes; says whether that changed anything.
@@ -123,11 +134,14 @@ impl Network {
             return false;
         }
         self.routes = routes;
+        self.v4 = Arc::new(RouteTable::new(&self.routes));
+        self.v6 = Arc::new(RouteTable::new(&self.routes));
         self.new_epoch();
         true
     }
 
-    /// Sets or forgets a neighbour's link-layer address; says whether that changed anything.
+    /// Sets or forgets a neighbour's link-layer address; says whether that changed anything. One of
+    /// more than [`limits::NEXT_HOPS`] at once stays unknown.
     pub fn set_neighbour(&mut self, neighbour: Neighbour, mac: Option<Mac>) -> bool {
         match mac {
             None => self.macs.remove(&neighbour).is_some(),
@@ -136,7 +150,9 @@ impl Network {
                     if self.places.len() >= limits::NEXT_HOPS {
                         self.new_epoch();
                     }
-                    let place = self.places.len().min(limits::NEXT_HOPS - 1) as u16;
+                    let Ok(place) = u16::try_from(self.places.len()) else {
+                        return false;
+                    };
                     self.places.insert(neighbour, place);
                 }
                 self.macs.insert(neighbour, mac) != Some(mac)
@@ -169,8 +185,9 @@ impl Network {
         let mut view = NetworkView {
             epoch: self.epoch,
             next_hops: vec![None; self.places.len()],
-            v4: FamilyView::new(&self.routes),
-            v6: FamilyView::new(&self.routes),
+            mtus: self.nics.iter().map(|nic| nic.mtu).collect(),
+            v4: FamilyView::new(&self.v4),
+            v6: FamilyView::new(&self.v6),
         };
         for (neighbour, place) in &self.places {
             let hop = self.next_hop(neighbour);
@@ -206,6 +223,7 @@ impl Network {
 pub struct NetworkView {
     epoch: u16,
     next_hops: Vec<Option<NextHop>>,
+    mtus: Vec<u16>,
     v4: FamilyView<V4>,
     v6: FamilyView<V6>,
 }
@@ -233,6 +251,11 @@ impl NetworkView {
             Some(place) => Ok(NextHopId { place: U16::new(*place), epoch: U16::new(self.epoch) }),
             None => Err(Unresolved::NoNeighbour(Neighbour { nic, address: address.into() })),
         }
+    }
+
+    /// Largest IP packet that a NIC sends, in bytes.
+    pub fn mtu(&self, nic: NicId) -> Option<u16> {
+        self.mtus.get(nic.index()).copied()
     }
 
     /// The neighbour that packets to an address go to next, known or not.
@@ -273,14 +296,30 @@ impl NetworkFamily for V6 {
 }
 
 /// One family's routes and neighbours.
-///
-/// Routes are cut into ranges that do not overlap, sorted by their first address, each with the
-/// longest prefix that covers it: one binary search finds the route.
 #[derive(Debug)]
 pub struct FamilyView<F: Family> {
+    routes: Arc<RouteTable<F>>,
+    places: HashMap<(NicId, F::Addr), u16>,
+}
+
+impl<F: Family> FamilyView<F> {
+    fn new(routes: &Arc<RouteTable<F>>) -> Self {
+        Self { routes: Arc::clone(routes), places: HashMap::new() }
+    }
+
+    fn route(&self, to: F::Addr) -> Option<&FamilyRoute<F>> {
+        self.routes.find(to)
+    }
+}
+
+/// One family's routes.
+///
+/// They are cut into ranges that do not overlap, sorted by their first address, each with the
+/// longest prefix that covers it: one binary search finds the route.
+#[derive(Debug)]
+struct RouteTable<F: Family> {
     starts: Vec<F::Addr>,
     routes: Vec<Option<FamilyRoute<F>>>,
-    places: HashMap<(NicId, F::Addr), u16>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -290,7 +329,7 @@ struct FamilyRoute<F: Family> {
     src: Option<F::Addr>,
 }
 
-impl<F: Family> FamilyView<F> {
+impl<F: Family> RouteTable<F> {
     fn new(routes: &[Route]) -> Self {
         let mut ranges: Vec<(u128, u128, FamilyRoute<F>)> = routes
             .iter()
@@ -315,14 +354,10 @@ impl<F: Family> FamilyView<F> {
         let width = 8 * size_of::<F::Addr>() as u32;
         let count = cuts.starts.partition_point(|start| *start <= u128::MAX >> (128 - width));
         let starts = cuts.starts.iter().take(count);
-        Self {
-            starts: starts.map(|start| from_bits::<F>(*start)).collect(),
-            routes: cuts.routes,
-            places: HashMap::new(),
-        }
+        Self { starts: starts.map(|start| from_bits::<F>(*start)).collect(), routes: cuts.routes }
     }
 
-    fn route(&self, to: F::Addr) -> Option<&FamilyRoute<F>> {
+    fn find(&self, to: F::Addr) -> Option<&FamilyRoute<F>> {
         let index = self.starts.partition_point(|start| *start <= to).checked_sub(1)?;
         self.routes.get(index)?.as_ref()
     }

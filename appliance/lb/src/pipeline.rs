@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use wire::{Eth, Family, FamilyId, Fragment, Frame, Outcome, V4, V6, parse};
+use wire::{Eth, Family, FamilyId, Fragment, Frame, Outcome, Piece, V4, V6, parse};
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
@@ -20,10 +20,10 @@ use crate::hash::Keyed;
 use crate::held::{Held, Waiting};
 use crate::icmp_error::RateLimit;
 use crate::ids::{NicId, Tick, WorkerId};
-use crate::limits::BATCH;
+use crate::limits::{BATCH, PORT_PROBES_PER_BATCH};
 use crate::local_ports::PortClass;
 use crate::network::{NetworkView, NextHop};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{FamilyServices, Snapshot, SnapshotFamily};
 use crate::stage::{Fate, Item, Stage, Wait, Waits};
 use crate::steer::{Steering, Wiring};
 use crate::verdict::{DropReason, Verdict};
@@ -92,7 +92,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             held: Held::default(),
             held_looked_at: None,
             icmp: RateLimit::new(now),
-            ip_id: 0,
+            ip_id: id.0,
         }
     }
 
@@ -110,6 +110,14 @@ impl<'m, B: Frame> Worker<'m, B> {
         now: Tick,
         sink: &mut impl Sink<B>,
     ) {
+        if self.held_looked_at.is_none() && !self.held.is_empty() {
+            // What waited leaves before what comes now.
+            self.held_looked_at = Some(now);
+            self.release_held(now, sink);
+        }
+        if batch.is_empty() {
+            return;
+        }
         let arrived = batch.len() as u64;
         match origin {
             Origin::Wire => self.counters.frames.received.add(arrived),
@@ -130,6 +138,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             icmp: &mut self.icmp,
             ip_id: &mut self.ip_id,
             waits: Waits::new(),
+            probes: PORT_PROBES_PER_BATCH,
             origin,
             now,
         };
@@ -239,11 +248,16 @@ impl<'m, B: Frame> Worker<'m, B> {
         }
     }
 
+    /// Whether a fragment is of a packet to a service or of a server's reply to a local address.
     fn is_balanced(&self, fragment: &Fragment) -> bool {
+        fn of_family<F: SnapshotFamily>(services: &FamilyServices<F>, piece: &Piece<F>) -> bool {
+            let reply = || services.is_local(piece.dst) && services.is_server(piece.src);
+            services.is_vip(piece.dst) || reply()
+        }
         let services = &self.snapshot.services;
         match fragment {
-            Fragment::V4(piece) => services.family::<V4>().is_ours(piece.dst),
-            Fragment::V6(piece) => services.family::<V6>().is_ours(piece.dst),
+            Fragment::V4(piece) => of_family(services.family(), piece),
+            Fragment::V6(piece) => of_family(services.family(), piece),
         }
     }
 
@@ -266,10 +280,12 @@ impl<'m, B: Frame> Worker<'m, B> {
                     frames.drop(DropReason::Bug, 1);
                     return sink.take(frame, Verdict::Drop(DropReason::Bug));
                 };
-                sink.want(neighbour);
-                if let Err(frame) = self.held.keep(frame, to, now) {
-                    frames.drop(DropReason::HoldFull, 1);
-                    sink.take(frame, Verdict::Drop(DropReason::HoldFull));
+                match self.held.keep(frame, to, neighbour, now) {
+                    Ok(()) => sink.want(neighbour),
+                    Err(frame) => {
+                        frames.drop(DropReason::HoldFull, 1);
+                        sink.take(frame, Verdict::Drop(DropReason::HoldFull));
+                    }
                 }
             }
         }

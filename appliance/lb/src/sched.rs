@@ -134,3 +134,47 @@ fn after<'a>(
         None => (candidates, &[]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Catalog, Change};
+    use crate::ids::Seed;
+    use crate::limits::Limits;
+    use crate::network::Network;
+    use crate::service::{ForwardMode, ServerKey, ServerOptions, ServiceKey, ServiceOptions};
+    use crate::snapshot::{Changed, Snapshot};
+    use wire::{L4, V4};
+
+    #[test]
+    fn wrr_goes_on_after_a_worker_used_weights_from_before_an_edit() {
+        let limits = Limits { services: 1, servers: 2, connections: 1 };
+        let (mut catalog, network) = (Catalog::new(&limits), Network::new(vec![]));
+        let service = ServiceKey { protocol: L4::Tcp, address: [192, 0, 2, 1].into(), port: 80 };
+        let server = |last| ServerKey { address: [10, 0, 0, last].into(), port: 80 };
+        let weighing = |weight| ServerOptions { mode: ForwardMode::Direct, weight };
+        let options = ServiceOptions { scheduler: Scheduler::WeightedRoundRobin };
+        for change in [
+            Change::AddService(service, options),
+            Change::AddServer(service, server(1), weighing(10)),
+            Change::AddServer(service, server(2), weighing(3)),
+        ] {
+            catalog.apply(change).unwrap();
+        }
+        let counts = ServerCounts::new(&limits);
+        let before = Snapshot::new(&catalog, &network, Seed::fixed(1));
+        catalog.apply(Change::EditServer(service, server(1), weighing(1))).unwrap();
+        let after = before.next(&catalog, &network, Changed::ALL);
+        let vip = wire::Endpoint { addr: wire::Addr4([192, 0, 2, 1]), port: 80.into() };
+        let pick = |snapshot: &Snapshot| {
+            let view = snapshot.services.family::<V4>().find(L4::Tcp, vip).unwrap();
+            pick(view, &snapshot.servers, &counts).map(|candidate| candidate.id)
+        };
+        for _ in 0..4 {
+            assert!(pick(&before).is_some());
+        }
+        for _ in 0..8 {
+            assert!(pick(&after).is_some(), "no server although both have weights");
+        }
+    }
+}

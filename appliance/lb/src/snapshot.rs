@@ -212,6 +212,7 @@ pub struct FamilyServices<F: Family> {
     by_endpoint: HashMap<(L4, Endpoint<F>), Arc<ServiceView>, Keyed>,
     vips: HashSet<F::Addr, Keyed>,
     locals: HashSet<F::Addr, Keyed>,
+    servers: HashSet<F::Addr, Keyed>,
 }
 
 impl<F: Family> FamilyServices<F> {
@@ -221,6 +222,7 @@ impl<F: Family> FamilyServices<F> {
             by_endpoint: HashMap::with_hasher(keyed),
             vips: HashSet::with_hasher(keyed),
             locals: HashSet::with_hasher(keyed),
+            servers: HashSet::with_hasher(keyed),
         }
     }
 
@@ -232,12 +234,15 @@ impl<F: Family> FamilyServices<F> {
             self.vips.insert(addr);
         }
         self.locals.extend(entry.service.locals.iter().copied().filter_map(F::from_ip));
+        let servers = entry.service.servers.iter();
+        self.servers.extend(servers.filter_map(|server| F::from_ip(server.key.address)));
     }
 
     /// Packets of connections that outlive their service or local address are still steered by it.
     fn remember(&mut self, catalog: &Catalog) {
         self.vips.extend(catalog.former_vips().filter_map(F::from_ip));
         self.locals.extend(catalog.former_locals().filter_map(F::from_ip));
+        self.servers.extend(catalog.removed().filter_map(|(_, key)| F::from_ip(key.address)));
     }
 
     /// The service that a packet to this endpoint is for.
@@ -252,9 +257,10 @@ impl<F: Family> FamilyServices<F> {
         self.vips.contains(&address)
     }
 
-    /// Whether an address is a service's, virtual or local.
-    pub fn is_ours(&self, address: F::Addr) -> bool {
-        self.is_vip(address) || self.is_local(address)
+    /// Whether an address is, or was, a real server's.
+    #[inline]
+    pub fn is_server(&self, address: F::Addr) -> bool {
+        self.servers.contains(&address)
     }
 
     /// Whether an address is, or was, a FULLNAT local address.

@@ -17,7 +17,7 @@ use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::hash::Keyed;
 use crate::icmp_error::{self, Error, RateLimit};
-use crate::ids::{ConnId, NicId, Tick};
+use crate::ids::{ConnId, NicId, Tick, WorkerId};
 use crate::limits::BATCH;
 use crate::local_ports::PortClass;
 use crate::network::{Neighbour, NextHop, Unresolved};
@@ -84,6 +84,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) icmp: &'a mut RateLimit,
     pub(crate) ip_id: &'a mut u16,
     pub(crate) waits: Waits,
+    pub(crate) probes: u32,
     pub(crate) origin: Origin,
     pub(crate) now: Tick,
 }
@@ -141,11 +142,16 @@ impl<'a> Stage<'a> {
     }
 
     fn steer<F: Balanced>(&self, item: &mut Item<F>) {
-        let services = self.snapshot.services.family::<F>();
-        let owner = self.steering.owner(&item.parsed.key(), services);
+        let owner = self.owner(item);
         if owner != self.counters.worker {
             item.fate = Some(Fate::Settled(Verdict::HandOff(owner, item.nic)));
         }
+    }
+
+    #[inline]
+    fn owner<F: Balanced>(&self, item: &Item<F>) -> WorkerId {
+        let services = self.snapshot.services.family::<F>();
+        self.steering.owner(&item.parsed.key(), services)
     }
 
     /// Opens a connection for a packet that has none.
@@ -156,11 +162,16 @@ impl<'a> Stage<'a> {
         item: &Item<F>,
         frame: &mut B,
     ) -> Result<ConnId, Fate> {
-        let admitter = Admitter {
+        // The worker that handed it in may have known other services than we do by now.
+        if self.origin == Origin::Worker && self.owner(item) != self.counters.worker {
+            return Err(Fate::Settled(Verdict::HandOff(self.owner(item), item.nic)));
+        }
+        let mut admitter = Admitter {
             snapshot: self.snapshot,
             counts: self.counts,
             ports: self.ports,
             keyed: self.keyed,
+            probes: &mut self.probes,
         };
         match admitter.admit(flows, &item.parsed) {
             Admission::NotOurs => Err(Self::punt(self.wiring, item.nic)),
@@ -236,7 +247,11 @@ impl<'a> Stage<'a> {
             None => self.resolve(action, direction, server)?,
         };
         let action = *action;
-        self.fit(item, frame, direction, hop.ok(), tunnel)?;
+        let mtu = match &hop {
+            Ok(hop) => Some(hop.mtu),
+            Err(wait) => self.snapshot.network.mtu(wait.neighbour.nic),
+        };
+        self.fit(item, frame, direction, mtu, tunnel)?;
         if !rewrite(frame.head_mut(), &item.parsed, &action, traits.fills_checksum) {
             return Err(DropReason::Bug.into());
         }
@@ -292,7 +307,7 @@ impl<'a> Stage<'a> {
         item: &Item<F>,
         frame: &mut B,
         direction: Direction,
-        hop: Option<&NextHop>,
+        mtu: Option<u16>,
         tunnel: bool,
     ) -> Result<(), Fate> {
         if item.parsed.ttl() <= 1 {
@@ -300,7 +315,7 @@ impl<'a> Stage<'a> {
             return Err(self.answer(item, frame, direction, expired, Error::TimeExceeded));
         }
         let overhead = if tunnel { encap::overhead::<F>() } else { 0 };
-        match hop.map(|hop| usize::from(hop.mtu).saturating_sub(overhead)) {
+        match mtu.map(|mtu| usize::from(mtu).saturating_sub(overhead)) {
             Some(room) if item.parsed.ip_len() > room => {
                 Err(self.too_big(item, frame, direction, room))
             }
@@ -334,7 +349,8 @@ impl<'a> Stage<'a> {
     ) -> Result<(), DropReason> {
         let server = server.ok_or(DropReason::Bug)?;
         let source = server.tunnel_source.ok_or(DropReason::NoRoute)?;
-        *self.ip_id = self.ip_id.wrapping_add(1);
+        // Each worker has ids of its own.
+        *self.ip_id = self.ip_id.wrapping_add(self.wiring.workers);
         if !encap::encapsulate(frame, &item.parsed, source, server.address, *self.ip_id) {
             return Err(DropReason::NoHeadroom);
         }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which worker owns a flow: a pure function of the packet and of what was fixed at the start.
 //!
-//! A packet to a FULLNAT local address belongs to the class of its port. Any other belongs to the
-//! hash of the client's endpoint; the client is the source of a packet to a VIP, and the
-//! destination otherwise, so that a NAT reply, which does not carry the VIP, finds home too.
+//! A packet to a FULLNAT local address belongs to the class of its port. One to a VIP, or from a
+//! server, belongs to the hash of the client's endpoint, which is the source of the one and the
+//! destination of the other: so a NAT reply, which does not carry the VIP, finds home too. Any other
+//! packet is the host's and stays where it landed.
 
 use std::ops::RangeInclusive;
 
@@ -89,10 +90,15 @@ impl Steering {
         if services.is_local(tuple.dst) {
             return PortClass::owner(tuple.dport, self.workers);
         }
-        let client: Endpoint<F> = match services.is_vip(tuple.dst) {
-            true if self.landing => return self.here,
-            true => tuple.source(),
-            false => tuple.destination(),
+        let client: Endpoint<F> = if services.is_vip(tuple.dst) {
+            if self.landing {
+                return self.here;
+            }
+            tuple.source()
+        } else if services.is_server(tuple.src) {
+            tuple.destination()
+        } else {
+            return self.here;
         };
         let hash = self.keyed.bytes(client.as_bytes()) >> 32;
         WorkerId(((hash * u64::from(self.workers)) >> 32) as u16)

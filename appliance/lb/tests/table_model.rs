@@ -89,7 +89,7 @@ proptest! {
                         let expected = known.and_then(|(id, conn)| {
                             keys(conn).contains(&(key, direction)).then_some((*id, direction))
                         });
-                        prop_assert_eq!(table.find(&key, table.hash(&key)), expected);
+                        prop_assert_eq!(table.look_up(&key), expected);
                     }
                 }
             }
@@ -111,7 +111,7 @@ fn every_entry_of_a_table_can_be_used() {
             assert!(table.insert(conn(u16::MAX, ForwardMode::Masquerade)).is_err());
             for number in 0..capacity as u16 {
                 for (key, direction) in keys(&conn(number, ForwardMode::Masquerade)) {
-                    let found = table.find(&key, table.hash(&key));
+                    let found = table.look_up(&key);
                     assert_eq!(found.map(|(_, found)| found), Some(direction));
                 }
             }

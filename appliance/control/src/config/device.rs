@@ -61,11 +61,6 @@ fn pci(text: &str) -> Option<String> {
 
 /// Whether DPDK's virtual device bus knows names of this form.
 fn is_virtual(name: &str) -> bool {
-    let known = ["net_", "eth_", "virtio_user"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix));
-    known
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    let known = ["net_", "eth_", "virtio_user"].iter().any(|prefix| name.starts_with(prefix));
+    known && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

@@ -27,21 +27,10 @@ pub(super) fn nics(top: &Section<'_>, workers: u16) -> Result<Vec<Nic>, ConfigEr
     if let Some(extra) = sections.get(NICS_MAX) {
         let (min, max) = (1, NICS_MAX as u64);
         let found = sections.len().to_string();
-        return Err(extra.refuse(
-            "",
-            Problem::OutOfRange {
-                found,
-                min,
-                max,
-                unit: " NICs",
-            },
-        ));
+        return Err(extra.refuse("", Problem::OutOfRange { found, min, max, unit: " NICs" }));
     }
     let mut used = Used::default();
-    sections
-        .iter()
-        .map(|section| nic(section, workers, &mut used))
-        .collect()
+    sections.iter().map(|section| nic(section, workers, &mut used)).collect()
 }
 
 /// What only one NIC may have, and the line that has it.
@@ -64,11 +53,7 @@ impl Used {
                     "to" => "one route for each destination is right",
                     _ => "each NIC needs its own",
                 };
-                let problem = Problem::Duplicate {
-                    found: value,
-                    first_line,
-                    right,
-                };
+                let problem = Problem::Duplicate { found: value, first_line, right };
                 Err(section.refuse_at(line, key, problem))
             }
         }
@@ -93,13 +78,8 @@ fn nic(section: &Section<'_>, workers: u16, used: &mut Used) -> Result<Nic, Conf
         neighbours: Vec::new(),
     };
     let mut used = Used::default();
-    let neighbours = neighbours
-        .iter()
-        .map(|section| neighbour(section, &nic, &mut used));
-    Ok(Nic {
-        neighbours: neighbours.collect::<Result<_, _>>()?,
-        ..nic
-    })
+    let neighbours = neighbours.iter().map(|section| neighbour(section, &nic, &mut used));
+    Ok(Nic { neighbours: neighbours.collect::<Result<_, _>>()?, ..nic })
 }
 
 fn interface_name(
@@ -115,13 +95,7 @@ fn interface_name(
     })?;
     let Some(name) = name else { return Ok(None) };
     if name.len() > NAME_MAX {
-        return Err(section.refuse(
-            key,
-            Problem::TooLong {
-                found: name,
-                max: NAME_MAX,
-            },
-        ));
+        return Err(section.refuse(key, Problem::TooLong { found: name, max: NAME_MAX }));
     }
     used.claim(section, key, section.line_of(key), name.clone())?;
     Ok(Some(name))
@@ -135,12 +109,7 @@ fn device(section: &Section<'_>, used: &mut Used) -> Result<Device, ConfigError>
     let Some(device) = device else {
         return Err(section.refuse("device", Problem::Missing(example)));
     };
-    used.claim(
-        section,
-        "device",
-        section.line_of("device"),
-        device.name().to_owned(),
-    )?;
+    used.claim(section, "device", section.line_of("device"), device.name().to_owned())?;
     Ok(device)
 }
 
@@ -153,15 +122,10 @@ fn queues(section: &Section<'_>, workers: u16) -> Result<u16, ConfigError> {
 }
 
 fn mac(section: &Section<'_>) -> Result<Option<Mac>, ConfigError> {
-    section.read(
-        "mac",
-        "the MAC address of one station",
-        "\"02:00:00:00:00:01\"",
-        |text| {
-            let mac: Mac = text.parse().ok()?;
-            (!mac.is_multicast() && mac != Mac::default()).then_some(mac)
-        },
-    )
+    section.read("mac", "the MAC address of one station", "\"02:00:00:00:00:01\"", |text| {
+        let mac: Mac = text.parse().ok()?;
+        (!mac.is_multicast() && mac != Mac::default()).then_some(mac)
+    })
 }
 
 fn addresses(
@@ -179,11 +143,7 @@ fn addresses(
         let Some(address) = prefix::parse(text) else {
             let found = text.to_owned();
             let what = "an address with a prefix length";
-            let problem = Problem::Malformed {
-                found,
-                what,
-                example: "\"198.51.100.1/24\"",
-            };
+            let problem = Problem::Malformed { found, what, example: "\"198.51.100.1/24\"" };
             return Err(section.refuse_at(line, "addresses", problem));
         };
         if !prefix::is_station(&address) {
@@ -210,12 +170,7 @@ fn neighbour(
         return Err(section.refuse("", Problem::Missing("address and mac")));
     };
     on_segment(section, "address", address, nic)?;
-    used.claim(
-        section,
-        "address",
-        section.line_of("address"),
-        address.to_string(),
-    )?;
+    used.claim(section, "address", section.line_of("address"), address.to_string())?;
     Ok(StaticNeighbour { address, mac })
 }
 
@@ -228,10 +183,7 @@ pub(super) fn routes(top: &Section<'_>, nics: &[Nic]) -> Result<Vec<Route>, Conf
         used.claim(section, "to", section.line_of("to"), to)?;
         Ok(route)
     };
-    top.many(keys::ROUTE.0, keys::ROUTE)?
-        .iter()
-        .map(route)
-        .collect()
+    top.many(keys::ROUTE.0, keys::ROUTE)?.iter().map(route).collect()
 }
 
 fn route(section: &Section<'_>, nics: &[Nic]) -> Result<Route, ConfigError> {
@@ -239,10 +191,7 @@ fn route(section: &Section<'_>, nics: &[Nic]) -> Result<Route, ConfigError> {
     let name = section.needed_text("nic", "nic = \"wan\"")?;
     let Some((id, nic)) = (0..).map(NicId).zip(nics).find(|(_, nic)| nic.name == name) else {
         let names: Vec<_> = nics.iter().map(|nic| nic.name.as_str()).collect();
-        let problem = Problem::UnknownNic {
-            found: name.to_owned(),
-            known: names.join(", "),
-        };
+        let problem = Problem::UnknownNic { found: name.to_owned(), known: names.join(", ") };
         return Err(section.refuse("nic", problem));
     };
     if let Some(interface) = &nic.host_interface {
@@ -264,12 +213,7 @@ fn route(section: &Section<'_>, nics: &[Nic]) -> Result<Route, ConfigError> {
     if let Some(src) = src.filter(|src| !own(*src)) {
         return Err(section.refuse("src", Problem::ForeignSource(src)));
     }
-    Ok(Route {
-        to,
-        via,
-        nic: Some(id),
-        src,
-    })
+    Ok(Route { to, via, nic: Some(id), src })
 }
 
 fn destination(section: &Section<'_>, via: Option<IpAddr>) -> Result<Prefix, ConfigError> {
@@ -278,9 +222,7 @@ fn destination(section: &Section<'_>, via: Option<IpAddr>) -> Result<Prefix, Con
         ("default", None) => Some(None),
         ("default", Some(IpAddr::V4(_))) => Some(prefix::parse("0.0.0.0/0")),
         ("default", Some(IpAddr::V6(_))) => Some(prefix::parse("::/0")),
-        _ => prefix::parse(text)
-            .or_else(|| Some(prefix::host(text.parse().ok()?)))
-            .map(Some),
+        _ => prefix::parse(text).or_else(|| Some(prefix::host(text.parse().ok()?))).map(Some),
     })?;
     let Some(to) = to.flatten() else {
         return Err(section.refuse("to", Problem::DefaultOfNoFamily));
@@ -294,9 +236,7 @@ fn destination(section: &Section<'_>, via: Option<IpAddr>) -> Result<Prefix, Con
 
 fn address(section: &Section<'_>, key: &'static str) -> Result<Option<IpAddr>, ConfigError> {
     let address: Option<IpAddr> =
-        section.read(key, "an IP address", "\"198.51.100.254\"", |text| {
-            text.parse().ok()
-        })?;
+        section.read(key, "an IP address", "\"198.51.100.254\"", |text| text.parse().ok())?;
     match address.filter(|address| !prefix::is_unicast(*address)) {
         None => Ok(address),
         Some(address) => Err(section.refuse(key, Problem::NotUnicast(address))),
@@ -313,40 +253,24 @@ fn on_segment(
     if nic.addresses.iter().any(|own| own.address == address) {
         return Err(section.refuse(key, Problem::OwnAddress(address)));
     }
-    if nic
-        .addresses
-        .iter()
-        .any(|own| prefix::contains(own, address))
-    {
+    if nic.addresses.iter().any(|own| prefix::contains(own, address)) {
         return Ok(());
     }
-    let segments: Vec<_> = nic
-        .addresses
-        .iter()
-        .map(|own| Shown(prefix::network(own)).to_string())
-        .collect();
+    let segments: Vec<_> =
+        nic.addresses.iter().map(|own| Shown(prefix::network(own)).to_string()).collect();
     let segments = match segments.as_slice() {
         [] => "give the NIC an address there with `[[nic]] addresses`".to_owned(),
         some => format!("an address in {} is right", some.join(" or ")),
     };
-    let problem = Problem::NotOnSegment {
-        address,
-        nic: nic.name.clone(),
-        segments,
-    };
+    let problem = Problem::NotOnSegment { address, nic: nic.name.clone(), segments };
     Err(section.refuse(key, problem))
 }
 
 fn own_addresses(nics: &[Nic]) -> impl Iterator<Item = IpAddr> {
-    nics.iter()
-        .flat_map(|nic| nic.addresses.iter().map(|own| own.address))
+    nics.iter().flat_map(|nic| nic.addresses.iter().map(|own| own.address))
 }
 
 fn kernel_keeps(nic: &str, interface: &str, command: &'static str) -> Problem {
     let (nic, interface) = (nic.to_owned(), interface.to_owned());
-    Problem::KernelKeepsIt {
-        nic,
-        interface,
-        command,
-    }
+    Problem::KernelKeepsIt { nic, interface, command }
 }

@@ -21,19 +21,13 @@ pub(super) fn parse(text: &str) -> Option<Prefix> {
     let (address, len) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let digits = !len.is_empty() && len.bytes().all(|byte| byte.is_ascii_digit());
-    let len = len
-        .parse()
-        .ok()
-        .filter(|len| digits && *len <= width(address))?;
+    let len = len.parse().ok().filter(|len| digits && *len <= width(address))?;
     Some(Prefix { address, len })
 }
 
 /// The prefix of one address.
 pub(super) fn host(address: IpAddr) -> Prefix {
-    Prefix {
-        address,
-        len: width(address),
-    }
+    Prefix { address, len: width(address) }
 }
 
 /// Whether the prefix is of one address.
@@ -47,20 +41,13 @@ pub(super) fn network(prefix: &Prefix) -> Prefix {
         IpAddr::V4(v4) => IpAddr::V4((u32::from(v4) & mask32(prefix.len)).into()),
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & mask128(prefix.len)).into()),
     };
-    Prefix {
-        address,
-        len: prefix.len,
-    }
+    Prefix { address, len: prefix.len }
 }
 
 /// Whether the address is in the prefix.
 pub(super) fn contains(prefix: &Prefix, address: IpAddr) -> bool {
     let same_family = prefix.address.is_ipv4() == address.is_ipv4();
-    same_family
-        && network(&Prefix {
-            address,
-            len: prefix.len,
-        }) == network(prefix)
+    same_family && network(&Prefix { address, len: prefix.len }) == network(prefix)
 }
 
 /// Whether an address can be one machine's.

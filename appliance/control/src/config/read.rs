@@ -58,23 +58,17 @@ fn eal(section: &Section<'_>) -> Result<Eal, ConfigError> {
         let allowed = |byte: u8| byte.is_ascii_digit() || b"@,-()".contains(&byte);
         text.bytes().next().is_some_and(|byte| byte != b'-') && text.bytes().all(allowed)
     };
-    let lcores = section.read(
-        "lcores",
-        "a set of cores as DPDK's --lcores has it",
-        "0-3",
-        |text| is_lcores(text).then(|| text.to_owned()),
-    )?;
-    let hugepages = section.read(
-        "hugepages",
-        "auto, on or off",
-        "\"auto\"",
-        |text| match text {
+    let lcores =
+        section.read("lcores", "a set of cores as DPDK's --lcores has it", "0-3", |text| {
+            is_lcores(text).then(|| text.to_owned())
+        })?;
+    let hugepages =
+        section.read("hugepages", "auto, on or off", "\"auto\"", |text| match text {
             "auto" => Some(Hugepages::Auto),
             "on" => Some(Hugepages::On),
             "off" => Some(Hugepages::Off),
             _ => None,
-        },
-    )?;
+        })?;
     Ok(Eal {
         lcores,
         hugepages: hugepages.unwrap_or(default.hugepages),
@@ -120,26 +114,16 @@ fn idle(section: &Section<'_>) -> Result<Option<Idle>, ConfigError> {
     };
     let value_type = value.get_ref();
     if value_type.is_integer() {
-        return Ok(Some(Idle::Sleep(section.number(
-            "idle",
-            1,
-            1..=10_000,
-            " microseconds",
-        )?)));
+        return Ok(Some(Idle::Sleep(section.number("idle", 1, 1..=10_000, " microseconds")?)));
     }
     if !value_type.is_str() {
         return Err(section.refuse_type("idle", value, "\"spin\", \"yield\" or an integer"));
     }
-    section.read(
-        "idle",
-        "spin, yield or a number",
-        "\"spin\", or 50",
-        |text| match text {
-            "spin" => Some(Idle::Spin),
-            "yield" => Some(Idle::Yield),
-            _ => None,
-        },
-    )
+    section.read("idle", "spin, yield or a number", "\"spin\", or 50", |text| match text {
+        "spin" => Some(Idle::Spin),
+        "yield" => Some(Idle::Yield),
+        _ => None,
+    })
 }
 
 fn capacity(top: &Section<'_>) -> Result<Capacity, ConfigError> {
@@ -162,25 +146,18 @@ fn timeouts(section: &Section<'_>) -> Result<Timeouts, ConfigError> {
     let mut timeouts = Timeouts::default();
     for (key, state) in keys::TIMEOUT_STATES {
         let range = 1..=Timeouts::MAX_S;
-        timeouts.set(
-            state,
-            section.number(key, timeouts.of(state), range, " seconds")?,
-        );
+        timeouts.set(state, section.number(key, timeouts.of(state), range, " seconds")?);
     }
     Ok(timeouts)
 }
 
 fn local_ports(section: &Section<'_>, workers: u16) -> Result<RangeInclusive<u16>, ConfigError> {
-    let range = section.read(
-        "range",
-        "a range of ports, 1 to 65535",
-        "\"1025-32767\"",
-        |text| {
+    let range =
+        section.read("range", "a range of ports, 1 to 65535", "\"1025-32767\"", |text| {
             let (first, last) = text.split_once('-')?;
             let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
             (first >= 1 && first <= last).then_some(first..=last)
-        },
-    )?;
+        })?;
     let range = range.unwrap_or(LOCAL_PORTS);
     let ports = u32::from(range.end() - range.start()) + 1;
     if ports < u32::from(workers) {
@@ -190,11 +167,7 @@ fn local_ports(section: &Section<'_>, workers: u16) -> Result<RangeInclusive<u16
 }
 
 fn host(section: &Section<'_>) -> Result<Host, ConfigError> {
-    let Host {
-        vital_ring,
-        other_ring,
-        punt_rate,
-    } = Host::default();
+    let Host { vital_ring, other_ring, punt_rate } = Host::default();
     let sizes = 64..=1 << 16;
     Ok(Host {
         vital_ring: section.power_of_two("vital_ring", vital_ring, sizes.clone(), " frames")?,
@@ -218,10 +191,7 @@ fn socket(section: &Section<'_>, key: &'static str) -> Result<Option<PathBuf>, C
         return Ok(None);
     };
     if text.len() > SOCKET_PATH_MAX {
-        let problem = Problem::TooLong {
-            found: text.to_owned(),
-            max: SOCKET_PATH_MAX,
-        };
+        let problem = Problem::TooLong { found: text.to_owned(), max: SOCKET_PATH_MAX };
         return Err(section.refuse(key, problem));
     }
     Ok(path)
@@ -238,12 +208,7 @@ fn path(
 }
 
 fn metrics(section: &Section<'_>) -> Result<Option<SocketAddr>, ConfigError> {
-    section.read(
-        "listen",
-        "an address with a port",
-        "\"127.0.0.1:9650\"",
-        |text| text.parse().ok(),
-    )
+    section.read("listen", "an address with a port", "\"127.0.0.1:9650\"", |text| text.parse().ok())
 }
 
 fn rules(section: &Section<'_>) -> Result<Rules, ConfigError> {

@@ -24,12 +24,7 @@ pub(super) struct Source<'t> {
 impl Source<'_> {
     /// The line of a byte, counted from 1.
     pub(super) fn line(&self, offset: usize) -> usize {
-        1 + self
-            .text
-            .bytes()
-            .take(offset)
-            .filter(|byte| *byte == b'\n')
-            .count()
+        1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
     }
 
     /// The text as TOML.
@@ -66,12 +61,7 @@ impl<'t> Section<'t> {
         table: &'t DeTable<'t>,
         keys: Keys,
     ) -> Result<Self, ConfigError> {
-        let top = Self {
-            source,
-            title: Title::Top,
-            line: 1,
-            table: Some(table),
-        };
+        let top = Self { source, title: Title::Top, line: 1, table: Some(table) };
         top.check_keys(keys.1)?;
         Ok(top)
     }
@@ -80,19 +70,10 @@ impl<'t> Section<'t> {
     pub(super) fn one(&self, keys: Keys) -> Result<Self, ConfigError> {
         let title = Title::One(keys.0);
         let Some(value) = self.value(keys.0) else {
-            return Ok(Self {
-                title,
-                table: None,
-                ..*self
-            });
+            return Ok(Self { title, table: None, ..*self });
         };
         let line = self.source.line(value.span().start);
-        let section = Self {
-            source: self.source,
-            title,
-            line,
-            table: value.get_ref().as_table(),
-        };
+        let section = Self { source: self.source, title, line, table: value.get_ref().as_table() };
         if section.table.is_none() {
             return Err(section.refuse_type("", value, "a table"));
         }
@@ -106,23 +87,14 @@ impl<'t> Section<'t> {
             return Ok(Vec::new());
         };
         let title = Title::Many(keys.0);
-        let absent = Self {
-            title,
-            line: self.source.line(value.span().start),
-            ..*self
-        };
+        let absent = Self { title, line: self.source.line(value.span().start), ..*self };
         let Some(array) = value.get_ref().as_array() else {
             return Err(absent.refuse_type("", value, "an array of tables"));
         };
         let open = |value: &'t Value<'t>| {
             let line = self.source.line(value.span().start);
             let table = value.get_ref().as_table();
-            let section = Self {
-                source: self.source,
-                title,
-                line,
-                table,
-            };
+            let section = Self { source: self.source, title, line, table };
             if table.is_none() {
                 return Err(section.refuse_type("", value, "a table"));
             }
@@ -149,8 +121,7 @@ impl<'t> Section<'t> {
         key: &str,
         example: &'static str,
     ) -> Result<&'t str, ConfigError> {
-        self.text(key)?
-            .ok_or_else(|| self.refuse(key, Problem::Missing(example)))
+        self.text(key)?.ok_or_else(|| self.refuse(key, Problem::Missing(example)))
     }
 
     /// A text that `read` understands; `what` and `example` say of which form it is.
@@ -164,14 +135,8 @@ impl<'t> Section<'t> {
         let Some(text) = self.text(key)? else {
             return Ok(None);
         };
-        let malformed = || Problem::Malformed {
-            found: text.to_owned(),
-            what,
-            example,
-        };
-        read(text)
-            .map(Some)
-            .ok_or_else(|| self.refuse(key, malformed()))
+        let malformed = || Problem::Malformed { found: text.to_owned(), what, example };
+        read(text).map(Some).ok_or_else(|| self.refuse(key, malformed()))
     }
 
     /// A list of texts, each with the line it stands on.
@@ -217,20 +182,10 @@ impl<'t> Section<'t> {
         };
         let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
         let number = number.and_then(|number| N::try_from(number).ok());
-        number
-            .filter(|number| range.contains(number))
-            .ok_or_else(|| {
-                let (min, max) = ((*range.start()).into(), (*range.end()).into());
-                self.refuse(
-                    key,
-                    Problem::OutOfRange {
-                        found: integer.to_string(),
-                        min,
-                        max,
-                        unit,
-                    },
-                )
-            })
+        number.filter(|number| range.contains(number)).ok_or_else(|| {
+            let (min, max) = ((*range.start()).into(), (*range.end()).into());
+            self.refuse(key, Problem::OutOfRange { found: integer.to_string(), min, max, unit })
+        })
     }
 
     /// A power of two within a range whose ends are powers of two.
@@ -260,8 +215,7 @@ impl<'t> Section<'t> {
 
     /// The line of a key's value; of the section without one.
     pub(super) fn line_of(&self, key: &str) -> usize {
-        self.value(key)
-            .map_or(self.line, |value| self.source.line(value.span().start))
+        self.value(key).map_or(self.line, |value| self.source.line(value.span().start))
     }
 
     /// The error that a key's value has this problem.
@@ -314,11 +268,7 @@ impl<'t> Section<'t> {
         };
         let name: &str = first.get_ref();
         let distance = |known: &&&'static str| strsim::damerau_levenshtein(name, known);
-        let nearest = known
-            .iter()
-            .min_by_key(distance)
-            .copied()
-            .unwrap_or_default();
+        let nearest = known.iter().min_by_key(distance).copied().unwrap_or_default();
         let problem = match (keys::section_of(name), self.title) {
             (Some(section), _) => Problem::Misplaced(section),
             (None, Title::Top) => Problem::UnknownSection(nearest),

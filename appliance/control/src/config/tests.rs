@@ -22,17 +22,12 @@ fn reference_file_mentions_every_key_in_its_section_with_a_comment() {
     for (section, keys) in keys::SECTIONS {
         let lines = reference_section(section);
         for key in keys.iter().filter(|key| **key != "neighbour") {
-            let is_key = |line: &&str| {
-                line.trim_start_matches('#')
-                    .starts_with(&format!("{key} ="))
-            };
+            let is_key =
+                |line: &&str| line.trim_start_matches('#').starts_with(&format!("{key} ="));
             let at = lines.iter().position(is_key);
             let at = at.unwrap_or_else(|| panic!("no `{key}` under `{section}`"));
             let above = at.checked_sub(1).and_then(|above| lines.get(above));
-            assert!(
-                above.is_some_and(|line| line.starts_with("# ")),
-                "`{key}` has no comment"
-            );
+            assert!(above.is_some_and(|line| line.starts_with("# ")), "`{key}` has no comment");
         }
     }
     for name in keys::TOP.1 {
@@ -136,73 +131,29 @@ fn values_of_sections_reach_their_places() {
     let config = accepted(EVERY_KEY);
     let lcores = Some("1,3-4".to_owned());
     let args = vec!["--log-level=8".to_owned()];
-    assert_eq!(
-        config.eal,
-        Eal {
-            lcores,
-            hugepages: Hugepages::Off,
-            memory_mb: 256,
-            args
-        }
-    );
-    let workers = Workers {
-        count: 3,
-        owner: Owner::Landing,
-        idle: Idle::Sleep(50),
-    };
+    assert_eq!(config.eal, Eal { lcores, hugepages: Hugepages::Off, memory_mb: 256, args });
+    let workers = Workers { count: 3, owner: Owner::Landing, idle: Idle::Sleep(50) };
     assert_eq!(config.workers, workers);
-    assert_eq!(
-        config.capacity,
-        Capacity {
-            connections: 1000,
-            services: 16,
-            servers: 32
-        }
-    );
-    assert_eq!(
-        config.limits(),
-        Limits {
-            services: 16,
-            servers: 32,
-            connections: 334
-        }
-    );
+    assert_eq!(config.capacity, Capacity { connections: 1000, services: 16, servers: 32 });
+    assert_eq!(config.limits(), Limits { services: 16, servers: 32, connections: 334 });
     let mut timeouts = Timeouts::default();
     timeouts.set(lb::tcp_state::State::Established, 3600);
     timeouts.set(lb::tcp_state::State::Udp, 30);
     assert_eq!(config.timeouts, timeouts);
     assert_eq!(config.local_ports, 5000..=5999);
-    assert_eq!(
-        config.host,
-        Host {
-            vital_ring: 64,
-            other_ring: 128,
-            punt_rate: 1000
-        }
-    );
+    assert_eq!(config.host, Host { vital_ring: 64, other_ring: 128, punt_rate: 1000 });
     assert_eq!(config.control.socket, Path::new("./c.sock"));
-    assert_eq!(
-        config.control.netlink.as_deref(),
-        Some(Path::new("./n.sock"))
-    );
+    assert_eq!(config.control.netlink.as_deref(), Some(Path::new("./n.sock")));
     assert_eq!(config.metrics, "[::1]:9650".parse().ok());
-    assert_eq!(
-        config.rules.file.as_deref(),
-        Some(Path::new("/etc/pointsman/saved.rules"))
-    );
+    assert_eq!(config.rules.file.as_deref(), Some(Path::new("/etc/pointsman/saved.rules")));
     assert!(config.rules.persist);
 }
 
 #[test]
 fn values_of_nics_and_routes_reach_their_places() {
     let config = accepted(EVERY_KEY);
-    let [wan, lan] = config.nics.as_slice() else {
-        panic!("two NICs")
-    };
-    assert_eq!(
-        (wan.device.name(), wan.device.is_virtual()),
-        ("net_tap0", true)
-    );
+    let [wan, lan] = config.nics.as_slice() else { panic!("two NICs") };
+    assert_eq!((wan.device.name(), wan.device.is_virtual()), ("net_tap0", true));
     assert_eq!(wan.device.to_string(), "net_tap0,iface=wan-nic");
     assert_eq!((wan.queues, wan.descriptors, wan.mtu), (1, 256, 1400));
     assert_eq!(wan.mac, Some(Mac([2, 0, 0, 0, 0, 1])));
@@ -210,25 +161,11 @@ fn values_of_nics_and_routes_reach_their_places() {
     let mac = Mac([2, 0, 0, 0, 0, 0xfe]);
     let address: IpAddr = [198, 51, 100, 254].into();
     assert_eq!(wan.neighbours, [StaticNeighbour { address, mac }]);
-    assert_eq!(
-        (lan.device.name(), lan.device.is_virtual()),
-        ("0000:3b:00.1", false)
-    );
-    assert_eq!(
-        (lan.queues, lan.host_interface.as_deref()),
-        (3, Some("lan0"))
-    );
-    let to = Prefix {
-        address: [203, 0, 113, 0].into(),
-        len: 24,
-    };
+    assert_eq!((lan.device.name(), lan.device.is_virtual()), ("0000:3b:00.1", false));
+    assert_eq!((lan.queues, lan.host_interface.as_deref()), (3, Some("lan0")));
+    let to = Prefix { address: [203, 0, 113, 0].into(), len: 24 };
     let src = Some([192, 0, 2, 1].into());
-    let route = Route {
-        to,
-        via: Some(address),
-        nic: Some(NicId(0)),
-        src,
-    };
+    let route = Route { to, via: Some(address), nic: Some(NicId(0)), src };
     assert_eq!(config.routes, [route]);
 }
 
@@ -236,20 +173,9 @@ fn values_of_nics_and_routes_reach_their_places() {
 fn segments_of_own_addresses_are_routes_and_single_addresses_are_not() {
     let nic = format!("{NIC}addresses = [\"198.51.100.1/25\", \"192.0.2.1/32\"]\n");
     let routes = accepted(&nic).all_routes();
-    let to = Prefix {
-        address: [198, 51, 100, 0].into(),
-        len: 25,
-    };
+    let to = Prefix { address: [198, 51, 100, 0].into(), len: 25 };
     let src = Some([198, 51, 100, 1].into());
-    assert_eq!(
-        routes,
-        [Route {
-            to,
-            via: None,
-            nic: Some(NicId(0)),
-            src
-        }]
-    );
+    assert_eq!(routes, [Route { to, via: None, nic: Some(NicId(0)), src }]);
 }
 
 #[test]
@@ -257,20 +183,14 @@ fn default_route_takes_the_family_of_its_gateway() {
     let nic = format!("{NIC}addresses = [\"2001:db8::1/64\"]\n");
     let route = "[[route]]\nto = \"default\"\nvia = \"2001:db8::fe\"\nnic = \"wan\"\n";
     let config = accepted(&format!("{nic}{route}"));
-    let to = Prefix {
-        address: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
-        len: 0,
-    };
+    let to = Prefix { address: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), len: 0 };
     assert_eq!(config.routes[0].to, to);
 }
 
 #[test]
 fn missing_file_is_a_sentence() {
     let error = Config::load(Path::new("/nonexistent/lb.toml")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "/nonexistent/lb.toml: cannot be read: entity not found"
-    );
+    assert_eq!(error.to_string(), "/nonexistent/lb.toml: cannot be read: entity not found");
 }
 
 /// Lines put before, into and after the one `[[nic]]`, and what is said about them.
@@ -353,47 +273,28 @@ fn every_mistake_is_named_with_its_line_and_what_is_right() {
     let mut wrong = Vec::new();
     for (before, within, after, expected) in MISTAKES {
         let parts = [*before, NIC.trim_end(), *within, *after];
-        let text = parts
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("\n");
+        let text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n");
         let said = parse(&text).map_or_else(|e| e.to_string(), |_| "nothing".to_owned());
         if said != format!("lb.toml:{expected}") {
-            wrong.push(format!(
-                "said:  {said}\nright: lb.toml:{expected}\nin:\n{text}\n"
-            ));
+            wrong.push(format!("said:  {said}\nright: lb.toml:{expected}\nin:\n{text}\n"));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} wrong\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
 fn a_configuration_without_a_nic_is_refused() {
     let example = "[[nic]] with name = \"wan\" and device = \"0000:3b:00.0\"";
     let error = parse("[workers]\ncount = 1\n").unwrap_err().to_string();
-    assert_eq!(
-        error,
-        format!("lb.toml:1: [[nic]]: missing; for example: {example}")
-    );
+    assert_eq!(error, format!("lb.toml:1: [[nic]]: missing; for example: {example}"));
 }
 
 #[test]
 fn a_socket_path_that_the_kernel_would_refuse_is_refused() {
     let path = "/x".repeat(54);
-    let error = parse(&format!("{NIC}[control]\nsocket = \"{path}\"\n"))
-        .unwrap_err()
-        .to_string();
+    let error = parse(&format!("{NIC}[control]\nsocket = \"{path}\"\n")).unwrap_err().to_string();
     let right = "is too long; at most 107 bytes are right";
-    assert_eq!(
-        error,
-        format!("lb.toml:5: [control] socket: \"{path}\" {right}")
-    );
+    assert_eq!(error, format!("lb.toml:5: [control] socket: \"{path}\" {right}"));
 }
 
 #[test]
@@ -402,8 +303,5 @@ fn more_nics_than_workers_can_poll_are_refused() {
     let nics = |count: usize| (0..count).map(nic).collect::<String>();
     assert_eq!(accepted(&nics(16)).nics.len(), 16);
     let error = parse(&nics(17)).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "lb.toml:49: [[nic]]: 17 is out of range; 1 to 16 NICs is right"
-    );
+    assert_eq!(error, "lb.toml:49: [[nic]]: 17 is out of range; 1 to 16 NICs is right");
 }

@@ -11,14 +11,11 @@ use wire::L4;
 
 use super::*;
 
-const LIMITS: Limits = Limits {
-    services: 4,
-    servers: 8,
-    connections: 1000,
-};
+const LIMITS: Limits = Limits { services: 4, servers: 8, connections: 1000 };
 const MANUAL: &str = include_str!("../../../docs/METRICS.md");
 
-const HOST: HostStats = HostStats { to_host: 11, to_host_lost: 1, from_host: 12, from_host_lost: 2 };
+const HOST: HostStats =
+    HostStats { to_host: 11, to_host_lost: 1, from_host: 12, from_host_lost: 2 };
 
 fn page(catalog: &Catalog, figures: &Figures, nics: &[NicStats]) -> String {
     render(&Readings { catalog, figures, limits: &LIMITS, nics, host: HOST })
@@ -47,18 +44,10 @@ fn catalog() -> Catalog {
         address: address.parse().expect("an address"),
         port,
     };
-    let options = ServiceOptions {
-        scheduler: Scheduler::RoundRobin,
-    };
+    let options = ServiceOptions { scheduler: Scheduler::RoundRobin };
     let web = key(L4::Tcp, "192.0.2.1", 80);
-    let server = ServerKey {
-        address: [10, 0, 0, 11].into(),
-        port: 8080,
-    };
-    let server_options = ServerOptions {
-        mode: ForwardMode::Masquerade,
-        weight: 3,
-    };
+    let server = ServerKey { address: [10, 0, 0, 11].into(), port: 8080 };
+    let server_options = ServerOptions { mode: ForwardMode::Masquerade, weight: 3 };
     for change in [
         Change::AddService(key(L4::Udp, "2001:db8::1", 53), options),
         Change::AddService(web, options),
@@ -133,13 +122,8 @@ pointsman_host_lost_total{direction="from"} 2
 fn page_shows_each_counter_under_its_name_and_labels() {
     let catalog = catalog();
     let figures = figures(&[(9, 7)]);
-    let web = catalog
-        .services()
-        .find(|service| service.key.port == 80)
-        .expect("the service");
-    let counters = figures.workers()[0]
-        .service(web.id.slot)
-        .expect("its counters");
+    let web = catalog.services().find(|service| service.key.port == 80).expect("the service");
+    let counters = figures.workers()[0].service(web.id.slot).expect("its counters");
     counters.conns.add(1);
     counters.in_packets.add(2);
     counters.out_packets.add(3);
@@ -147,9 +131,7 @@ fn page_shows_each_counter_under_its_name_and_labels() {
     counters.out_bytes.add(4500);
     let page = page(&catalog, &figures, &nics());
     let skipped = ["#", "pointsman_drops_total", "pointsman_build_info"];
-    let shown = page
-        .lines()
-        .filter(|line| !skipped.iter().any(|skip| line.starts_with(skip)));
+    let shown = page.lines().filter(|line| !skipped.iter().any(|skip| line.starts_with(skip)));
     let shown: Vec<_> = shown.collect();
     let expected: Vec<_> = PAGE.trim().lines().collect();
     assert_eq!(shown, expected);
@@ -161,11 +143,7 @@ fn every_drop_reason_is_on_the_page_for_every_worker_from_the_start() {
     for (worker, no_server) in [(0, 0), (1, 3)] {
         for reason in DropReason::ALL {
             let labels = format!("worker=\"{worker}\",reason=\"{}\"", reason.name());
-            let count = if *reason == DropReason::NoServer {
-                no_server
-            } else {
-                0
-            };
+            let count = if *reason == DropReason::NoServer { no_server } else { 0 };
             let line = format!("pointsman_drops_total{{{labels}}} {count}\n");
             assert!(page.contains(&line), "{line}");
         }
@@ -176,17 +154,12 @@ fn every_drop_reason_is_on_the_page_for_every_worker_from_the_start() {
 fn frames_in_equal_frames_out_and_held_and_dropped() {
     let page = page(&catalog(), &figures(&[(9, 7), (100, 1)]), &nics());
     let sum = |name: &str| -> u64 {
-        let of_name = page
-            .lines()
-            .filter(|line| line.split('{').next() == Some(name));
+        let of_name = page.lines().filter(|line| line.split('{').next() == Some(name));
         let value = |line: &str| line.rsplit(' ').next()?.parse::<u64>().ok();
         of_name.map(|line| value(line).expect("a number")).sum()
     };
     let out = sum("pointsman_frames_out_total") + sum("pointsman_frames_held");
-    assert_eq!(
-        sum("pointsman_frames_in_total"),
-        out + sum("pointsman_drops_total")
-    );
+    assert_eq!(sum("pointsman_frames_in_total"), out + sum("pointsman_drops_total"));
     assert_eq!(sum("pointsman_frames_in_total"), 109);
 }
 
@@ -202,10 +175,7 @@ fn families_come_once_with_help_and_type_before_their_samples() {
         let mut samples = HashSet::new();
         while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
             let (series, value) = line.rsplit_once(' ').expect("a value");
-            assert!(
-                series.starts_with(&format!("{name}{{")) && series.ends_with('}'),
-                "{line}"
-            );
+            assert!(series.starts_with(&format!("{name}{{")) && series.ends_with('}'), "{line}");
             assert!(value.parse::<u64>().is_ok(), "{line}");
             assert!(samples.insert(series), "twice: {line}");
         }
@@ -225,10 +195,7 @@ fn counters_end_in_total_and_gauges_do_not() {
 
 #[test]
 fn quotes_backslashes_and_line_feeds_in_labels_are_escaped() {
-    let nic = NicStats {
-        name: "a\"b\\c\nd".to_owned(),
-        ..NicStats::default()
-    };
+    let nic = NicStats { name: "a\"b\\c\nd".to_owned(), ..NicStats::default() };
     let page = page(&catalog(), &figures(&[(0, 0)]), &[nic]);
     let line = "pointsman_nic_missed_total{nic=\"a\\\"b\\\\c\\nd\"} 0\n";
     assert!(page.contains(line), "{page}");
@@ -241,29 +208,20 @@ fn manual_has_a_row_for_each_metric_and_no_other() {
         .filter_map(|line| line.strip_prefix("| `pointsman_"))
         .filter_map(|row| row.split('`').next())
         .collect();
-    let rendered: Vec<_> = METRICS
-        .iter()
-        .filter_map(|metric| metric.name.strip_prefix("pointsman_"))
-        .collect();
+    let rendered: Vec<_> =
+        METRICS.iter().filter_map(|metric| metric.name.strip_prefix("pointsman_")).collect();
     assert_eq!(documented, rendered);
 }
 
 #[test]
 fn manual_explains_each_drop_reason_as_the_program_does() {
     let after = |line: &&str| !line.starts_with("| reason |");
-    let documented: Vec<_> = MANUAL
-        .lines()
-        .skip_while(after)
-        .skip(2)
-        .take_while(|line| line.starts_with('|'))
-        .collect();
+    let documented: Vec<_> =
+        MANUAL.lines().skip_while(after).skip(2).take_while(|line| line.starts_with('|')).collect();
     let row = |reason: &DropReason| {
         let (name, remedy) = (reason.name(), reason.remedy().replace('|', "\\|"));
         format!("| `{name}` | {} | {remedy} |", reason.meaning())
     };
     let explained: Vec<_> = DropReason::ALL.iter().map(row).collect();
-    assert_eq!(
-        documented, explained,
-        "rows of METRICS.md, and what they should be"
-    );
+    assert_eq!(documented, explained, "rows of METRICS.md, and what they should be");
 }

@@ -46,13 +46,15 @@ pub(super) fn pick<'a>(service: &'a ServiceView, servers: &[ServerView]) -> Opti
     }
     service.state.advance(|word| {
         let State { last, threshold } = State::from(word);
+        // A worker that still reads the weights before an edit may have left a higher one.
+        let threshold = threshold.min(passes.highest);
         let (tail, _) = after(&service.candidates, servers, last);
         let lower = match threshold.checked_sub(passes.fall) {
             Some(lower) if lower > 0 => lower,
             _ => passes.highest,
         };
         let reaches = |threshold| move |candidate: &&Candidate| candidate.weight >= threshold;
-        // A fresh pass always finds the heaviest server: no threshold is above its weight.
+        // A fresh pass always finds the heaviest server.
         let found =
             tail.iter().find(reaches(threshold)).map(|chosen| (chosen, threshold)).or_else(|| {
                 let mut pass = service.candidates.iter();

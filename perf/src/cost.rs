@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Processor time of the current thread, windows of it, and what is said about several.
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use crate::row::Failure;
+
+/// Laps between two looks at the clock.
+const LAPS_PER_LOOK: u32 = 32;
+
+/// Processor time of the current thread, in nanoseconds.
+pub fn thread_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// When a window ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// After so many nanoseconds of processor time.
+    Nanoseconds(u64),
+    /// After so many units of work.
+    Units(u64),
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Windows of each loop; 5 at least make a median.
+    pub windows: usize,
+    /// How long each is.
+    pub span: Span,
+}
+
+/// Work that is done again and again.
+pub trait Lap {
+    /// Does it once; returns how many units (packets, or connections) it was.
+    ///
+    /// # Errors
+    /// A packet did not come out as it should.
+    fn lap(&mut self) -> Result<u64, Failure>;
+
+    /// Looks whether everything since the last look came out as it should; not measured.
+    ///
+    /// # Errors
+    /// It did not.
+    fn check(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Median, least and most of several windows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Spread {
+    /// The middle window.
+    pub median: f64,
+    /// The cheapest window.
+    pub min: f64,
+    /// The dearest window.
+    pub max: f64,
+}
+
+impl Spread {
+    /// The spread of some figures; zeros if there are none.
+    pub fn of(mut figures: Vec<f64>) -> Self {
+        figures.sort_by(f64::total_cmp);
+        let (Some(min), Some(max)) = (figures.first(), figures.last()) else {
+            return Self::default();
+        };
+        Self { median: figures[figures.len() / 2], min: *min, max: *max }
+    }
+
+    /// All three figures times a factor.
+    pub fn times(self, factor: f64) -> Self {
+        Self { median: self.median * factor, min: self.min * factor, max: self.max * factor }
+    }
+}
+
+/// Nanoseconds of processor time per unit in one window.
+///
+/// # Errors
+/// That of the lap.
+pub fn window(lap: &mut impl Lap, span: Span) -> Result<f64, Failure> {
+    let (start, mut units, mut spent_ns) = (thread_ns(), 0, 0);
+    let is_over = |units, spent_ns| match span {
+        Span::Nanoseconds(ns) => spent_ns >= ns,
+        Span::Units(wanted) => units >= wanted,
+    };
+    while !is_over(units, spent_ns) {
+        for _ in 0..LAPS_PER_LOOK {
+            units += lap.lap()?;
+        }
+        spent_ns = thread_ns() - start;
+    }
+    lap.check()?;
+    Ok(spent_ns as f64 / units as f64)
+}
+
+/// Nanoseconds per unit of a loop and of its reference, window by window in turn, after one window
+/// of each that does not count.
+///
+/// # Errors
+/// That of a lap.
+pub fn beside(
+    subject: &mut impl Lap,
+    reference: &mut impl Lap,
+    effort: Effort,
+) -> Result<(Spread, Spread), Failure> {
+    let (mut costs, mut reference_costs) = (Vec::new(), Vec::new());
+    let reference_span = match effort.span {
+        Span::Units(_) => Span::Nanoseconds(10_000_000),
+        span @ Span::Nanoseconds(_) => span,
+    };
+    for number in 0..=effort.windows {
+        let cost = window(subject, effort.span)?;
+        let reference_cost = window(reference, reference_span)?;
+        if number > 0 {
+            costs.push(cost);
+            reference_costs.push(reference_cost);
+        }
+    }
+    Ok((Spread::of(costs), Spread::of(reference_costs)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_names_the_middle_window_and_both_ends() {
+        let spread = Spread::of(vec![5.0, 1.0, 3.0, 2.0, 4.0]);
+        assert_eq!((spread.min, spread.median, spread.max), (1.0, 3.0, 5.0));
+        assert_eq!(Spread::of(Vec::new()), Spread::default());
+    }
+
+    #[test]
+    fn time_asleep_is_not_processor_time() {
+        let before = thread_ns();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(thread_ns() - before < 10_000_000);
+    }
+}
