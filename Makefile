@@ -4,13 +4,14 @@
 LAB ?= lab
 TOPOLOGY ?= two-arm
 FUZZ_SECONDS ?= 600
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PYTHON := /usr/bin/python3 -B
 NEED_ROOT = @test "$$(id -u)" -eq 0 || { echo \
 	"make $@ needs root: it makes network namespaces. make test-pure and make check do not." >&2; \
 	exit 1; }
 
 .DEFAULT_GOAL := list
-.PHONY: list demo test check test-pure fuzz lab-up lab-down build
+.PHONY: list demo test check test-pure test-lab fuzz lab-up lab-down
 
 list: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -26,8 +27,7 @@ test: ## everything: format, lints, unit tests, the lab (root)
 	$(MAKE) check
 	$(MAKE) test-pure
 	cargo test --workspace --exclude wire --exclude lb --exclude control
-	$(MAKE) build
-	cd lab/tests && $(PYTHON) -m pytest -q -p no:cacheprovider
+	$(MAKE) test-lab
 
 check: ## format and lints
 	cargo fmt --all --check
@@ -36,8 +36,11 @@ check: ## format and lints
 test-pure: ## the crates without DPDK: no root, no hugepages, seconds
 	lab/pure-tests.sh
 
-build:
-	cargo build --release -p appliance
+# With overflow checks and debug assertions, which a release build and so the demo go without.
+test-lab: ## the lab alone: end to end, in namespaces (root)
+	$(NEED_ROOT)
+	cargo build -p appliance
+	cd lab/tests && POINTSMAN=$(TARGET)/debug/pointsman $(PYTHON) -m pytest -q -p no:cacheprovider
 
 fuzz: ## every fuzz target for FUZZ_SECONDS each (nightly Rust, cargo-fuzz)
 	@set -e; for dir in appliance/*/fuzz; do \

@@ -10,7 +10,7 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/topology.sh"
 use_topology two-arm
 use_prefix demo
-pointsman=${POINTSMAN:-$here/../target/release/pointsman}
+pointsman=${POINTSMAN:-${CARGO_TARGET_DIR:-$here/../target}/release/pointsman}
 requests=6
 failed=0
 

@@ -13,7 +13,7 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 # shellcheck source=topology.sh
 . "$here/topology.sh"
-pointsman=${POINTSMAN:-$here/../target/release/pointsman}
+pointsman=${POINTSMAN:-${CARGO_TARGET_DIR:-$here/../target}/release/pointsman}
 
 usage() {
     sed -n '5,7s/^# *//p' "$0" >&2

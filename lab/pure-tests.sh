@@ -1,45 +1,70 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Tests of the crates that need no DPDK (wire, lb, control), where there is none to be found.
+# Tests of the crates that need no DPDK (wire, lb, control), built where pkg-config finds none.
 #
 # As root, the test binaries run as nobody. The checkout may be where nobody cannot look (/root),
-# so it is built and run under another path that only this script's mount namespace has.
+# so they run in a mount namespace in which every folder above it can be passed through.
 set -euo pipefail
 root=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 crates=(-p wire -p lb -p control)
-stage=/run/pointsman-pure
 
 build() {
     PKG_CONFIG_LIBDIR='' PKG_CONFIG_PATH='' cargo test "$@" "${crates[@]}"
 }
 
-if [[ $(id -u) -ne 0 ]]; then
+# The first folder above the checkout that others may not pass through, if there is one.
+closed_folder() {
+    local folder='' part
+    while read -r -d / part; do
+        folder+=/$part
+        if [[ -n $part && $(stat -c %A "$folder") != *[xt] ]]; then
+            echo "$folder"
+            return
+        fi
+    done <<< "${root#/}/"
+}
+
+# Covers the closed folder with an empty one that holds nothing but the way to the checkout.
+open_the_way() {
+    local closed held
+    closed=$(closed_folder)
+    if [[ -n $closed ]]; then
+        held=$(mktemp -d /run/pointsman-pure.XXXXXX)
+        mount --bind "$root" "$held"
+        mount -t tmpfs -o mode=755 tmpfs "$closed"
+        mkdir -p "$root"
+        mount --move "$held" "$root"
+        rmdir "$held"
+    fi
+}
+
+run_as_nobody() {
+    local manifest binary
+    while read -r manifest binary; do
+        echo "as nobody: ${binary##*/}"
+        (
+            cd "$(dirname "$manifest")"
+            setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
+                --bounding-set=-all env HOME=/nonexistent "$binary" --quiet </dev/null
+        )
+    done
+}
+
+cd "$root"
+if [[ ${1-} == run ]]; then
+    open_the_way
     cd "$root"
+    run_as_nobody
+    exit
+fi
+if [[ $(id -u) -ne 0 ]]; then
     build
     exit
 fi
-
-if [[ ${1-} != staged ]]; then
-    mkdir -p "$stage"
-    trap 'rmdir "$stage"' EXIT
-    unshare --mount --propagation private "$0" staged "$root"
-    exit
-fi
-
-mount --bind "$2" "$stage"
-cd "$stage"
-export CARGO_TARGET_DIR=$stage/target/pure
 built=$(build --no-run --message-format=json-render-diagnostics)
-mapfile -t binaries < <(
+binaries=$(
     sed -n 's/.*"manifest_path":"\([^"]*\)".*"executable":"\([^"]*\)".*/\1 \2/p' <<< "$built"
 )
-((${#binaries[@]})) || { echo "cargo built no test binary" >&2; exit 1; }
-for line in "${binaries[@]}"; do
-    read -r manifest binary <<< "$line"
-    echo "as nobody: ${binary##*/}"
-    (
-        cd "$(dirname "$manifest")"
-        setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all \
-            env HOME=/nonexistent "$binary" --quiet
-    )
-done
+[[ -n $binaries ]] || { echo "cargo built no test binary" >&2; exit 1; }
+build --doc --quiet
+unshare --mount --propagation private "$0" run <<< "$binaries"

@@ -24,7 +24,7 @@ pub use error::BootError;
 use port::Port;
 
 /// Frames that wait in a ring between two threads.
-const RING_SLOTS: u32 = 4096;
+const RING_SLOTS: u32 = 2048;
 
 /// Runs the appliance until it is told to stop.
 ///
@@ -79,7 +79,7 @@ fn serve(eal: &Eal, plan: Plan<'_>) -> Result<(), BootError> {
     let threads = assembly.start(eal, &cpus, &stop)?;
     let outcome = management.run(socket);
     stop.store(true, Ordering::Relaxed);
-    let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+    let ended_well = threads.into_iter().fold(true, |well, thread| thread.join().is_ok() && well);
     outcome?;
-    if ended.iter().all(Result::is_ok) { Ok(()) } else { Err(BootError::WorkerEnded) }
+    if ended_well { Ok(()) } else { Err(BootError::WorkerEnded) }
 }

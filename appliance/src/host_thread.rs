@@ -8,7 +8,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dpdk::{Burst, Consumer, Mbuf, Pool, Producer};
 use lb::counters::Counter;
@@ -53,11 +53,16 @@ pub struct HostPort {
     pub interface: HostInterface,
     /// The ring of the worker that sends the host's frames.
     pub to_worker: Producer,
+    /// When to try again to make a deleted interface anew.
+    pub retry_at: Option<Instant>,
 }
 
 impl HostPort {
-    /// Makes the host interface anew, which somebody deleted.
+    /// Makes the host interface anew, which somebody deleted; not too often.
     fn reopen(&mut self) {
+        if self.retry_at.is_some_and(|time| Instant::now() < time) {
+            return;
+        }
         let name = self.interface.name().to_owned();
         match HostInterface::open(&name, self.facts.mac, self.facts.mtu) {
             Ok(interface) => {
@@ -66,7 +71,7 @@ impl HostPort {
             }
             Err(error) => {
                 warn!("host interface {name} was deleted and cannot be made anew: {error}");
-                std::thread::sleep(REOPEN_EVERY);
+                self.retry_at = Some(Instant::now() + REOPEN_EVERY);
             }
         }
     }
@@ -92,7 +97,7 @@ impl HostThread {
         let mut buffer = vec![0; FRAME_MAX];
         let mut wait = WAIT_MIN;
         while !stop.load(Ordering::Relaxed) {
-            let carried = self.to_host(&mut buffer) + self.from_host(&mut buffer);
+            let carried = self.carry_to_host(&mut buffer) + self.carry_from_host(&mut buffer);
             wait = if carried > 0 { WAIT_MIN } else { (wait * 2).min(WAIT_MAX) };
             if carried < FRAMES_PER_TURN {
                 self.wait(wait);
@@ -100,23 +105,22 @@ impl HostThread {
         }
     }
 
-    fn to_host(&mut self, buffer: &mut [u8]) -> usize {
+    fn carry_to_host(&mut self, buffer: &mut [u8]) -> usize {
         let mut burst = Burst::new();
         let mut carried = self.vital.dequeue(&mut burst, FRAMES_PER_TURN);
         carried += self.other.dequeue(&mut burst, FRAMES_PER_TURN);
         for frame in burst.drain() {
             let nic = NicId(frame.nic().index());
             let port = self.ports.iter().find(|port| port.nic == nic);
-            let given = port.is_some_and(|port| {
-                port.interface.write_frame(whole(&frame, buffer)).is_ok()
-            });
+            let given =
+                port.is_some_and(|port| port.interface.write_frame(whole(&frame, buffer)).is_ok());
             let counters = &self.counters;
             if given { &counters.to_host } else { &counters.to_host_refused }.add(1);
         }
         carried
     }
 
-    fn from_host(&mut self, buffer: &mut [u8]) -> usize {
+    fn carry_from_host(&mut self, buffer: &mut [u8]) -> usize {
         let mut carried = 0;
         for port in &mut self.ports {
             let mut burst = Burst::new();

@@ -100,8 +100,8 @@ impl DataPlane {
         let servers = catalog.services().flat_map(|service| &service.servers);
         let towards_servers = servers.filter_map(|server| view.neighbour(server.key.address));
         let routes = self.network.routes().iter();
-        let gateways = routes
-            .filter_map(|route| Some(Neighbour { nic: route.nic?, address: route.via? }));
+        let gateways =
+            routes.filter_map(|route| Some(Neighbour { nic: route.nic?, address: route.via? }));
         let sent_to = self.network.placed().filter(|(place, _)| {
             // Every worker is asked, so that each forgets.
             let workers = figures.workers().iter();

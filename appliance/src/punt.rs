@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn routing_and_resolution_are_vital_and_the_rest_is_not() {
         let v4 = || build::eth().ipv4(HOST.0, HOST.1);
-        let v6 = || build::eth().ip(Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+        let v6 = || build::eth().ip(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
         let vital = [
             build::eth().arp(&Arp::new_zeroed()),
             v4().tcp(40000, 179).payload(&[]),

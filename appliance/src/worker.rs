@@ -21,6 +21,8 @@ use lb::pipeline::Worker;
 use crate::listing::Lister;
 use crate::outlets::Outlets;
 
+/// Batches taken from a ring in one turn: rings must empty faster than the others can fill them.
+const RING_BATCHES: usize = 8;
 /// Empty polls in a row before an idle worker sleeps.
 const POLLS_BEFORE_SLEEP: u32 = 64;
 
@@ -90,26 +92,39 @@ impl PollLoop {
         }
         outlets.set_now(now);
         let mut frames = 0;
+        for _ in 0..RING_BATCHES {
+            let count = inlets.handed_in.dequeue(burst, BATCH);
+            fill(batch, burst, nic_of);
+            worker.run(batch, Origin::Worker, now, outlets);
+            frames += count;
+            if count < BATCH {
+                break;
+            }
+        }
         for (nic, queue) in &mut inlets.queues {
             frames += queue.receive(burst, BATCH);
             fill(batch, burst, |_| *nic);
             worker.run(batch, Origin::Wire, now, outlets);
         }
-        frames += inlets.handed_in.dequeue(burst, BATCH);
-        fill(batch, burst, nic_of);
-        worker.run(batch, Origin::Worker, now, outlets);
-
-        let relayed = inlets.relayed.dequeue(burst, BATCH);
-        counters.frames.handed_in.add(relayed as u64);
-        burst.drain().for_each(|frame| outlets.transmit(nic_of(&frame), frame));
-        let from_host = inlets.from_host.dequeue(burst, BATCH);
-        counters.frames.from_host.add(from_host as u64);
-        burst.drain().for_each(|frame| outlets.transmit(nic_of(&frame), frame));
-
+        let sent_for_others = [
+            (&mut inlets.relayed, &counters.frames.handed_in),
+            (&mut inlets.from_host, &counters.frames.from_host),
+        ];
+        for (ring, origin) in sent_for_others {
+            for _ in 0..RING_BATCHES {
+                let count = ring.dequeue(burst, BATCH);
+                origin.add(count as u64);
+                burst.drain().for_each(|frame| outlets.transmit(nic_of(&frame), frame));
+                frames += count;
+                if count < BATCH {
+                    break;
+                }
+            }
+        }
         worker.tick(now, outlets);
         lister.turn(worker, now);
         outlets.flush();
-        frames + relayed + from_host
+        frames
     }
 }
 

@@ -50,6 +50,8 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_promiscuous_enable",
     "rte_eth_promiscuous_disable",
     "rte_eth_promiscuous_get",
+    "rte_eth_allmulticast_enable",
+    "rte_eth_allmulticast_get",
     "rte_eth_stats_get",
     "rte_eth_stats_reset",
     "rte_eth_dev_rss_hash_conf_get",

@@ -16,7 +16,7 @@ def pytest_sessionstart(session):
     if os.geteuid() != 0:
         pytest.exit("the lab needs root: it makes network namespaces", returncode=1)
     if shutil.which(POINTSMAN) is None:
-        pytest.exit(f"no {POINTSMAN}: run cargo build --release -p appliance", returncode=1)
+        pytest.exit(f"no {POINTSMAN}: run cargo build -p appliance", returncode=1)
     # Ends like Ctrl-C does: with the labs taken down.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 

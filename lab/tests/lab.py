@@ -15,7 +15,8 @@ from pathlib import Path
 from ledger import Ledger
 
 LAB = Path(__file__).resolve().parent.parent
-POINTSMAN = os.environ.get("POINTSMAN", str(LAB.parent / "target/release/pointsman"))
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", LAB.parent / "target"))
+POINTSMAN = os.environ.get("POINTSMAN", str(TARGET / "debug/pointsman"))
 CURL_REFUSED = 7
 CURL_TIMED_OUT = 28
 
@@ -133,6 +134,7 @@ class Lab:
     def script(self, name: str, *arguments: str) -> None:
         environment = {
             **os.environ,
+            "POINTSMAN": POINTSMAN,
             "BIG_MB": str(self.shape.big_mb),
             "LOCAL_PORTS": self.shape.local_ports,
             "HUGEPAGES": self.shape.hugepages,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Packets of connections that are there already, in random order.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use lb::tcp_state::Timeouts;
@@ -8,7 +9,7 @@ use wire::{Frame, L4};
 
 use crate::cost::{Effort, Lap, Span, beside, thread_ns};
 use crate::latency::Histogram;
-use crate::plan::{Group, LAN, Plan, WAN, mac};
+use crate::plan::{Group, LAN, Plan, WAN, family_number, mac, mode_name};
 use crate::reference::{BURST, Reference, Work};
 use crate::rig::{Rig, Side, blanks_for_two, split};
 use crate::row::{Failure, Row};
@@ -55,18 +56,24 @@ pub struct Established {
     /// The poll loop.
     pub rig: Rig,
     /// From clients, in random order.
-    pub requests: Traffic,
+    pub requests: Arc<Traffic>,
     /// From servers, in random order; empty where they do not come back.
-    pub replies: Traffic,
+    pub replies: Arc<Traffic>,
     reference: Option<(Wire, Blanks)>,
 }
 
 impl Established {
-    /// Opens `plan.capacity` connections: the table is full then. Frames have these sizes in turn.
+    /// Opens `count` connections; the table is full if that is its capacity. Frames have these
+    /// sizes in turn.
     ///
     /// # Errors
     /// A connection did not open.
-    pub fn new(stand: &mut Stand, plan: &Plan, sizes: &[u16]) -> Result<Self, Failure> {
+    pub fn new(
+        stand: &mut Stand,
+        plan: &Plan,
+        count: u32,
+        sizes: &[u16],
+    ) -> Result<Self, Failure> {
         let kind = |to| Kind {
             family: plan.family,
             protocol: plan.protocol,
@@ -75,7 +82,7 @@ impl Established {
         };
         let mut requests = Traffic::new(kind(WAN));
         let mut replies = Traffic::new(kind(LAN));
-        for number in 0..plan.capacity {
+        for number in 0..count {
             let src = plan.client(Group::Established, number);
             requests.push(Flow { src, dst: plan.vip(plan.service_of(number)) });
         }
@@ -89,6 +96,7 @@ impl Established {
         open(&mut rig, plan, &requests, |flow| replies.push(flow))?;
         requests.shuffle();
         replies.shuffle();
+        let (requests, replies) = (Arc::new(requests), Arc::new(replies));
         Ok(Self { plan: *plan, site, rig, requests, replies, reference })
     }
 
@@ -97,25 +105,33 @@ impl Established {
     /// # Errors
     /// A packet was lost.
     pub fn row(&mut self, way: Way, effort: Effort, tsc_hz: u64) -> Result<Row, Failure> {
-        let (wire, blanks) = self.reference.take().ok_or(Failure::Thread)?;
-        let mut reference = Reference::new(wire, blanks, &self.requests, Work::FiveTupleSwap);
-        let mut packets = Packets {
-            rig: &mut self.rig,
-            requests: &self.requests,
-            replies: &self.replies,
-            way,
-            next: [0; 2],
-            turn: 0,
-        };
+        let mut reference = self.reference(Work::FiveTupleSwap)?;
+        let mut packets = self.packets(way);
         let costs = beside(&mut packets, &mut reference, effort)?;
         let latency = packets.latency(effort)?;
-        self.reference = Some(reference.into_ends());
+        self.put_back(reference);
         let mut row = Row::new("established", way.name()).packets(costs, tsc_hz);
-        row.connections = Some(self.plan.capacity);
+        row.connections = Some(self.rig.live());
+        row.mode = Some(mode_name(self.plan.mode));
+        row.family = Some(family_number(self.plan.family));
         row.latency = latency;
         row.bytes_per_connection =
             Some(table_bytes(&self.plan) as f64 / f64::from(self.rig.live()));
         Ok(row)
+    }
+
+    /// The reference loop over the same requests.
+    ///
+    /// # Errors
+    /// It is out.
+    pub fn reference(&mut self, work: Work) -> Result<Reference, Failure> {
+        let (wire, blanks) = self.reference.take().ok_or(Failure::Thread)?;
+        Ok(Reference::new(wire, blanks, Arc::clone(&self.requests), work))
+    }
+
+    /// Takes the reference loop back.
+    pub fn put_back(&mut self, reference: Reference) {
+        self.reference = Some(reference.into_ends());
     }
 
     /// One way's packets.

@@ -51,8 +51,7 @@ impl Plan {
 
     /// The limits of tables.
     pub fn limits(&self) -> Limits {
-        let services = (self.services + 1024).next_power_of_two();
-        Limits { services, servers: services * 16, connections: self.capacity }
+        Limits { connections: self.capacity, ..Limits::default() }
     }
 
     /// Clients of a group, each an address and a port.

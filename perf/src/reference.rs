@@ -5,8 +5,11 @@
 //! ports (app/test-pmd/5tswap.c), for which no checksum changes: the least that any layer 4 device
 //! does to a packet. Both take the frames that the subject takes, from the same kind of source.
 
+use std::sync::Arc;
+
 use dpdk::{Burst, Mbuf, RxQueue, TxQueue};
-use wire::{Eth, Frame, Ipv4, Ipv6, eth};
+use wire::csum::Delta;
+use wire::{Eth, Frame, Ipv4, Ipv6, Tcp, TcpFlags, eth};
 use zerocopy::FromBytes;
 
 use crate::cost::Lap;
@@ -40,11 +43,11 @@ pub fn forward(rx: &mut RxQueue, tx: &mut TxQueue, burst: &mut Burst, work: Work
 }
 
 /// A reference loop between the bench's source and sink.
-pub struct Reference<'a> {
+pub struct Reference {
     ends: LoopEnds,
     bench: BenchEnds,
     blanks: Blanks,
-    traffic: &'a Traffic,
+    traffic: Arc<Traffic>,
     next: usize,
     work: Work,
     frames: Burst,
@@ -53,9 +56,9 @@ pub struct Reference<'a> {
     left: u64,
 }
 
-impl<'a> Reference<'a> {
+impl Reference {
     /// A loop over a traffic's frames.
-    pub fn new((ends, bench): Wire, blanks: Blanks, traffic: &'a Traffic, work: Work) -> Self {
+    pub fn new((ends, bench): Wire, blanks: Blanks, traffic: Arc<Traffic>, work: Work) -> Self {
         Self {
             ends,
             bench,
@@ -81,7 +84,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-impl Lap for Reference<'_> {
+impl Lap for Reference {
     fn lap(&mut self) -> Result<u64, Failure> {
         self.blanks.take(&mut self.frames, BURST)?;
         let frames = self.frames.as_mut_slice();
@@ -99,6 +102,22 @@ impl Lap for Reference<'_> {
         let drops = "in the reference loop".to_owned();
         if fed == left { Ok(()) } else { Err(Failure::Lost { fed, left, drops }) }
     }
+}
+
+/// Makes what a server received its answer: SYN and FIN are answered by the same with ACK.
+///
+/// Returns whether there is an answer.
+pub fn answer(frame: &mut Mbuf) -> bool {
+    swap(frame);
+    let head = frame.head_mut();
+    let at = if head.get(12..14) == Some(&eth::IPV6.to_be_bytes()) { 54 } else { 34 };
+    let Some((tcp, _)) = head.get_mut(at..).and_then(|l4| Tcp::mut_from_prefix(l4).ok()) else {
+        return false;
+    };
+    let before = [tcp.data_offset, tcp.flags.0];
+    tcp.flags = tcp.flags | TcpFlags::ACK;
+    tcp.csum = Delta::between(&before, &[tcp.data_offset, tcp.flags.0]).apply(tcp.csum);
+    tcp.flags.syn() || tcp.flags.fin()
 }
 
 /// Swaps source and destination on all three layers.

@@ -55,6 +55,7 @@ pub struct Rig {
     start: Instant,
     now_ms: u64,
     turns: u32,
+    turns_per_ms: u32,
     fed: u64,
     left: u64,
 }
@@ -75,6 +76,7 @@ impl Rig {
             start: Instant::now(),
             now_ms: 0,
             turns: 0,
+            turns_per_ms: TURNS_PER_MS,
             fed: 0,
             left: 0,
         }
@@ -142,7 +144,7 @@ impl Rig {
     pub fn turn(&mut self) -> usize {
         black_box(self.start.elapsed().as_millis());
         self.turns += 1;
-        if self.turns == TURNS_PER_MS {
+        if self.turns == self.turns_per_ms {
             (self.turns, self.now_ms) = (0, self.now_ms + 1);
         }
         let now = Tick::from_millis(self.now_ms);
@@ -190,18 +192,18 @@ impl Rig {
         Ok(answers)
     }
 
-    /// Lets time pass.
+    /// Sets how fast time goes.
+    pub fn set_pace(&mut self, turns_per_ms: u32) {
+        (self.turns, self.turns_per_ms) = (0, turns_per_ms);
+    }
+
+    /// Lets time pass at once.
     #[inline]
     pub fn wait_ms(&mut self, ms: u64) {
         self.now_ms += ms;
     }
 
-    /// Takes turns without frames until nothing more expires now.
-    pub fn settle(&mut self) {
-        while self.turn() > 0 {}
-    }
-
-    /// Panics away nothing: says whether every frame that went in came out.
+    /// Says whether every frame that went in came out since the last time.
     ///
     /// # Errors
     /// How many did not, and why.
@@ -218,7 +220,7 @@ impl Rig {
         (self.fed, self.left) = (0, 0);
     }
 
-    /// Counts frames that another rig sent on behalf of this one, or the other way round.
+    /// Frames that went in and came out.
     pub fn books(&self) -> (u64, u64) {
         (self.fed, self.left)
     }

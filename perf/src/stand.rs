@@ -59,7 +59,7 @@ impl Stand {
         let pool = Pool::new(&eal, &PoolConfig::new("bench", POOL))?;
         let open = |name| Nic::open(&eal, name);
         let (wan, lan) = (open("net_ring_wan")?, open("net_ring_lan")?);
-        let reference = open("net_ring_reference")?;
+        let reference = open("net_ring_swap")?;
         Ok(Self { eal, pool, wan, lan, reference, blanks: BTreeMap::new() })
     }
 

@@ -136,7 +136,6 @@ pub struct Compact<const HEAD: usize, const SPAN: usize> {
     records: Vec<Record<SPAN>>,
     /// Where the checksum of TCP or UDP is.
     csum_at: usize,
-    to: Mac,
     protocol: L4,
 }
 
@@ -168,7 +167,6 @@ impl<const HEAD: usize, const SPAN: usize> Compact<HEAD, SPAN> {
             templates: Default::default(),
             records: Vec::new(),
             csum_at,
-            to: kind.to,
             protocol: kind.protocol,
         };
         let nobody: SocketAddr = match kind.family {

@@ -223,9 +223,9 @@ impl Default for Capacity {
 /// `[host]`: the way of frames that are not load-balanced to the host, and of the host's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Places in each worker's ring for ARP, ND, VRRP, BGP and BFD, a power of two.
+    /// Places in the ring for ARP, ND, VRRP, BGP and BFD, a power of two.
     pub vital_ring: u32,
-    /// Places in each worker's ring for all other frames, a power of two.
+    /// Places in the ring for all other frames, a power of two.
     pub other_ring: u32,
     /// How many frames other than the vital ones go to the host, per second.
     pub punt_rate: u32,

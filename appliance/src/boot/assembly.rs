@@ -2,7 +2,8 @@
 //! Workers, rings and NICs joined to a whole that only needs to be started.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Instant, SystemTime};
 
 use control::config::{self, Config};
@@ -127,28 +128,38 @@ impl Assembly {
         Ok((Self { workers: seedlings, host }, links))
     }
 
-    /// Starts all threads, which end when `stop` is set.
+    /// Starts all threads, which end when `stop` is set; returns when every worker has its tables.
     pub(super) fn start(
         self,
         eal: &Eal,
         cpus: &Cpus,
         stop: &Arc<AtomicBool>,
-    ) -> Result<Vec<LcoreThread<Result<(), BootError>>>, BootError> {
+    ) -> Result<Vec<LcoreThread<()>>, BootError> {
         let mut threads = Vec::new();
+        let (report, grown) = channel();
+        let count = self.workers.len();
         for worker in self.workers {
             let cpu = cpus.workers.as_ref().and_then(|cpus| cpus.get(worker.id.index()));
             let name = format!("worker-{}", worker.id);
-            let stop = Arc::clone(stop);
-            threads.push(eal.spawn(&name, cpu.copied(), move |_| {
-                worker.grow()?.run(&stop);
-                Ok(())
+            let (stop, report) = (Arc::clone(stop), report.clone());
+            threads.push(eal.spawn(&name, cpu.copied(), move |_| match worker.grow() {
+                Ok(worker) => {
+                    let _ = report.send(None);
+                    worker.run(&stop);
+                }
+                Err(error) => {
+                    let _ = report.send(Some(error));
+                }
             })?);
         }
+        let failed = grown.into_iter().take(count).find_map(|failed| failed);
+        if let Some(error) = failed {
+            stop.store(true, Ordering::Relaxed);
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+            return Err(error);
+        }
         let (host, stop) = (self.host, Arc::clone(stop));
-        threads.push(eal.spawn("host", Some(cpus.management), move |_| {
-            host.run(&stop);
-            Ok(())
-        })?);
+        threads.push(eal.spawn("host", Some(cpus.management), move |_| host.run(&stop))?);
         Ok(threads)
     }
 }
@@ -240,7 +251,8 @@ fn host_ports(ports: &mut [Port], to_workers: &[Producer]) -> Vec<HostPort> {
         .zip(to_workers.iter().cycle())
         .filter_map(|((nic, port), to_worker)| {
             let interface = port.host.take()?;
-            Some(HostPort { nic, facts: port.facts, interface, to_worker: to_worker.clone() })
+            let to_worker = to_worker.clone();
+            Some(HostPort { nic, facts: port.facts, interface, to_worker, retry_at: None })
         })
         .collect()
 }

@@ -38,6 +38,19 @@ pub enum BootError {
         /// What is wrong.
         error: NicError,
     },
+    /// A NIC cannot send what another one receives.
+    #[error(
+        "NIC {nic}: its driver, {driver}, does not send frames of several buffers, which NIC {wide} \
+         with its [[nic]] mtu receives; lower that mtu to 2000 or less"
+    )]
+    NoChains {
+        /// The NIC that cannot send.
+        nic: String,
+        /// The NIC with the largest MTU.
+        wide: String,
+        /// The driver of the first.
+        driver: String,
+    },
     /// A host interface cannot be had.
     #[error(transparent)]
     HostInterface(#[from] HostInterfaceError),

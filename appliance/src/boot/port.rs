@@ -4,7 +4,8 @@
 use control::config::{self, Config};
 use dpdk::{Descriptors, Eal, Nic, NicConfig, NicInfo, Pool, Queues, RssConfig, RssTypes};
 use lb::network::NicFacts;
-use tracing::info;
+use tracing::{info, warn};
+use wire::Eth;
 
 use super::BootError;
 use crate::host::HostInterface;
@@ -30,6 +31,7 @@ impl Port {
         let failed = |error| BootError::Nic { nic: name.clone(), error };
         let mut nic = Nic::open(eal, &config.device.to_string()).map_err(failed)?;
         let info = nic.info().map_err(failed)?;
+        check_chains(pool, &info, config, all)?;
         if let Some(mac) = config.mac {
             nic.set_mac(mac).map_err(failed)?;
         }
@@ -49,6 +51,7 @@ impl Port {
         };
         nic.configure(&wanted, pool).map_err(failed)?;
         let queues = nic.start().map_err(failed)?;
+        hear_multicast(&mut nic, &config.name);
         let mac = nic.mac().map_err(failed)?;
         if let Some(host) = &host {
             host.configure(mac, config.mtu)?;
@@ -60,6 +63,31 @@ impl Port {
         );
         let facts = NicFacts { mac, mtu: config.mtu };
         Ok(Self { name: config.name.clone(), nic, facts, queues, host })
+    }
+}
+
+/// Frames that came by a NIC with a large MTU are chains of buffers; they can leave by any NIC.
+fn check_chains(
+    pool: &Pool,
+    info: &NicInfo,
+    config: &config::Nic,
+    all: &Config,
+) -> Result<(), BootError> {
+    let widest = all.nics.iter().max_by_key(|nic| nic.mtu).unwrap_or(config);
+    let frame_bytes = usize::from(widest.mtu) + size_of::<Eth>();
+    if frame_bytes <= usize::from(pool.segment_bytes()) || info.sends_chains() {
+        return Ok(());
+    }
+    let (nic, wide) = (config.name.clone(), widest.name.clone());
+    Err(BootError::NoChains { nic, wide, driver: info.driver.clone() })
+}
+
+/// VRRP, routing protocols and neighbour discovery of IPv6 speak to multicast addresses.
+fn hear_multicast(nic: &mut Nic, name: &str) {
+    if nic.receive_all_multicast().is_err()
+        && let Err(error) = nic.set_promiscuous(true)
+    {
+        warn!("NIC {name} may not hear VRRP and IPv6 neighbour discovery: {error}");
     }
 }
 

@@ -164,6 +164,20 @@ impl Nic {
         driver("change promiscuous mode", returned)
     }
 
+    /// Whether it receives frames for every multicast address.
+    #[must_use]
+    pub fn is_all_multicast(&self) -> bool {
+        // SAFETY: the NIC is open.
+        unsafe { sys::rte_eth_allmulticast_get(self.port()) == 1 }
+    }
+
+    /// Receives frames for every multicast address from now on.
+    pub fn receive_all_multicast(&mut self) -> Result<(), NicError> {
+        // SAFETY: the NIC is open.
+        let returned = unsafe { sys::rte_eth_allmulticast_enable(self.port()) };
+        driver("receive all multicast", returned)
+    }
+
     /// The state of the link, without waiting. net_tap whose interface was moved to another
     /// network namespace says "down" for ever.
     pub fn link(&self) -> Result<Link, NicError> {

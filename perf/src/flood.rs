@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A flood of SYNs from clients that never answer, ten times the good load.
+//!
+//! Good are the packets of established connections and those of new ones: SYN, ACK 50 ms later,
+//! data a second later. Good traffic is unharmed as far as its packets leave the director.
+
+use wire::Frame;
+
+use crate::cost::{Lap, Spread, thread_ns};
+use crate::established::Established;
+use crate::opening::fresh;
+use crate::plan::{Group, Plan, family_number, mode_name};
+use crate::rig::{Rig, Side};
+use crate::row::{Failure, Row};
+use crate::stand::Stand;
+use crate::traffic::{Segment, Traffic};
+
+/// SYNs of the flood in a burst; with two good packets that makes ten to one.
+const FLOOD: usize = 20;
+/// Packets per millisecond of the flood: a million a second.
+const PER_MS: u32 = 1000;
+const ESTABLISHED: u32 = 20_000;
+const CLIENTS: u32 = 1 << 20;
+/// Connections that a client's ACK, and then its data, come behind its SYN: 50 ms and 1 s at one
+/// new connection in three bursts.
+const BEHIND: [usize; 3] = [0, 50 * PER_BURST_MS / 3, 1000 * PER_BURST_MS / 3];
+const PER_BURST_MS: usize = PER_MS as usize / FLOOD;
+const SEGMENTS: [Segment; 3] = [Segment::Open, Segment::Data, Segment::Data];
+
+/// What became of the good packets, as shares of those sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unharmed {
+    /// Of connections that were there before.
+    pub established: f64,
+    /// Of connections that began meanwhile.
+    pub new: f64,
+}
+
+/// Floods a director for so many milliseconds of its time.
+///
+/// # Errors
+/// The connections could not be opened before the flood.
+pub fn row(
+    stand: &mut Stand,
+    plan: &Plan,
+    flood_ms: u32,
+    tsc_hz: u64,
+) -> Result<(Row, Unharmed), Failure> {
+    let mut established = Established::new(stand, plan, ESTABLISHED, &[60])?;
+    let mut flood = Flood {
+        requests: &established.requests,
+        rig: &mut established.rig,
+        fresh: fresh(plan, Group::Fresh, CLIENTS),
+        flood: fresh(plan, Group::Flood, CLIENTS),
+        next: [0; 2],
+        laps: 0,
+        fed: [0; 2],
+        left: [0; 2],
+    };
+    flood.rig.set_pace(PER_BURST_MS as u32);
+    let mut costs = Vec::new();
+    for _ in 0..10 {
+        let (before, mut packets) = (thread_ns(), 0);
+        for _ in 0..flood_ms * PER_BURST_MS as u32 / 10 {
+            packets += flood.lap()?;
+        }
+        costs.push((thread_ns() - before) as f64 / packets as f64);
+    }
+    let share = |index: usize| flood.left[index] as f64 / flood.fed[index].max(1) as f64;
+    let unharmed = Unharmed { established: share(0), new: share(1) };
+    let ns = Spread::of(costs);
+    let row = Row {
+        connections: Some(flood.rig.live()),
+        mode: Some(mode_name(plan.mode)),
+        family: Some(family_number(plan.family)),
+        ns: Some(ns),
+        cycles: Some(ns.times(tsc_hz as f64 / 1e9)),
+        mpps: Some(1000.0 / ns.median),
+        note: format!(
+            "unharmed: established {:.2} %, new {:.2} %; {}",
+            unharmed.established * 100.0,
+            unharmed.new * 100.0,
+            flood.rig.drops()
+        ),
+        ..Row::new("flood", "SYN flood, 10 x the good load")
+    };
+    Ok((row, unharmed))
+}
+
+struct Flood<'a> {
+    rig: &'a mut Rig,
+    requests: &'a Traffic,
+    fresh: Traffic,
+    flood: Traffic,
+    /// Where flood and established traffic go on.
+    next: [usize; 2],
+    laps: usize,
+    /// Good packets of established and of new connections that went in, and came out.
+    fed: [u64; 2],
+    left: [u64; 2],
+}
+
+impl Lap for Flood<'_> {
+    fn lap(&mut self) -> Result<u64, Failure> {
+        self.rig.blank(FLOOD + 2)?;
+        let [flood, known] = self.next;
+        self.next = [
+            self.rig.write(0..FLOOD, &self.flood, flood, Segment::Open)?,
+            self.rig.write(FLOOD + 1..FLOOD + 2, self.requests, known, Segment::Data)?,
+        ];
+        let (connection, step) = (self.laps / 3, self.laps % 3);
+        // Before there is a connection that old, the first one speaks.
+        let number = connection.saturating_sub(BEHIND[step]);
+        let segment = if connection < BEHIND[step] { Segment::Open } else { SEGMENTS[step] };
+        let good = FLOOD..FLOOD + 1;
+        self.rig.write(good, &self.fresh, number % self.fresh.len(), segment)?;
+        self.laps += 1;
+        self.rig.feed(Side::Wan)?;
+        self.rig.turn();
+        let mut left = [0; 2];
+        self.rig.drain(Side::Lan, |frame| match frame.head().get(26) {
+            Some(first) if *first == Group::Established as u8 => left[0] += 1,
+            Some(first) if *first == Group::Fresh as u8 => left[1] += 1,
+            _ => {}
+        });
+        for (index, left) in left.into_iter().enumerate() {
+            self.fed[index] += 1;
+            self.left[index] += left;
+        }
+        Ok(FLOOD as u64 + 2)
+    }
+}
