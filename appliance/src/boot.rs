@@ -79,7 +79,7 @@ fn serve(eal: &Eal, plan: Plan<'_>) -> Result<(), BootError> {
     let threads = assembly.start(eal, &cpus, &stop)?;
     let outcome = management.run(socket);
     stop.store(true, Ordering::Relaxed);
-    let ended_well = threads.into_iter().fold(true, |well, thread| thread.join().is_ok() && well);
+    let died = threads.into_iter().filter_map(|thread| thread.join().err()).count();
     outcome?;
-    if ended_well { Ok(()) } else { Err(BootError::WorkerEnded) }
+    if died == 0 { Ok(()) } else { Err(BootError::WorkerEnded) }
 }

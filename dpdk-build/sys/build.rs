@@ -79,12 +79,7 @@ fn main() {
     for name in ["build.rs", "shim.h", "shim.c", "../dpdk.version"] {
         println!("cargo::rerun-if-changed={name}");
     }
-    for name in [
-        "PKG_CONFIG",
-        "PKG_CONFIG_PATH",
-        "PKG_CONFIG_LIBDIR",
-        "LIBCLANG_PATH",
-    ] {
+    for name in ["PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "LIBCLANG_PATH"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
     if let Err(sentence) = build() {
@@ -108,9 +103,7 @@ fn pkg_config(question: &str) -> Result<String, String> {
         .output()
         .map_err(|e| format!("{program} did not run ({e}); install it: {INSTALL}"))?;
     if !answer.status.success() {
-        return Err(format!(
-            "{program} does not find libdpdk; install it: {INSTALL}"
-        ));
+        return Err(format!("{program} does not find libdpdk; install it: {INSTALL}"));
     }
     Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
 }
@@ -118,22 +111,14 @@ fn pkg_config(question: &str) -> Result<String, String> {
 /// Refuses a release that is not in `dpdk.version`.
 fn require_supported(release: &str) -> Result<(), String> {
     let list = include_str!("../dpdk.version");
-    let supported: Vec<&str> = list
-        .lines()
-        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()))
-        .collect();
-    let fits = |base: &&str| {
-        release
-            .strip_prefix(*base)
-            .is_some_and(|rest| !digit_first(rest))
-    };
+    let supported: Vec<&str> =
+        list.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).collect();
+    let fits = |base: &&str| release.strip_prefix(*base).is_some_and(|rest| !digit_first(rest));
     if supported.iter().any(fits) {
         return Ok(());
     }
     let list = supported.join(", ");
-    Err(format!(
-        "libdpdk {release} is not supported; install one of {list}: {INSTALL}"
-    ))
+    Err(format!("libdpdk {release} is not supported; install one of {list}: {INSTALL}"))
 }
 
 fn digit_first(text: &str) -> bool {
@@ -157,10 +142,7 @@ fn link(flags: &[String]) {
 
 fn compile_shim(cflags: &[String]) -> Result<(), String> {
     let mut compiler = cc::Build::new();
-    compiler
-        .file("shim.c")
-        .define("ALLOW_EXPERIMENTAL_API", None)
-        .warnings(true);
+    compiler.file("shim.c").define("ALLOW_EXPERIMENTAL_API", None).warnings(true);
     for flag in cflags {
         compiler.flag(flag);
     }
@@ -206,10 +188,5 @@ fn generate(cflags: &[String]) -> Result<(), String> {
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     bindings
         .write_to_file(Path::new(&folder).join("bindings.rs"))
-        .map_err(|e| {
-            format!(
-                "the bindings cannot be written to {}: {e}",
-                folder.display()
-            )
-        })
+        .map_err(|e| format!("the bindings cannot be written to {}: {e}", folder.display()))
 }

@@ -68,18 +68,8 @@ impl Established {
     ///
     /// # Errors
     /// A connection did not open.
-    pub fn new(
-        stand: &mut Stand,
-        plan: &Plan,
-        count: u32,
-        sizes: &[u16],
-    ) -> Result<Self, Failure> {
-        let kind = |to| Kind {
-            family: plan.family,
-            protocol: plan.protocol,
-            to: mac(to),
-            sizes,
-        };
+    pub fn new(stand: &mut Stand, plan: &Plan, count: u32, sizes: &[u16]) -> Result<Self, Failure> {
+        let kind = |to| Kind { family: plan.family, protocol: plan.protocol, to: mac(to), sizes };
         let mut requests = Traffic::new(kind(WAN));
         let mut replies = Traffic::new(kind(LAN));
         for number in 0..count {

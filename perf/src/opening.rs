@@ -12,7 +12,7 @@ use wire::L4;
 use crate::cost::{Effort, Lap, Span, beside};
 use crate::established::Established;
 use crate::plan::{Group, Plan, WAN, family_number, mac, mode_name};
-use crate::reference::{BURST, Work, answer};
+use crate::reference::{BURST, Work, answer, swap};
 use crate::rig::{Rig, Side};
 use crate::row::{Failure, Row};
 use crate::site::table_bytes;
@@ -160,7 +160,13 @@ impl Opening<'_> {
         let talks_back = self.plan.protocol == L4::Udp || segment != Segment::Data;
         if talks_back && self.plan.mode.sees_replies() {
             let is_tcp = self.plan.protocol == L4::Tcp;
-            self.rig.echo(Side::Lan, |frame| answer(frame) || !is_tcp)?;
+            self.rig.echo(Side::Lan, |frame| {
+                if is_tcp {
+                    return answer(frame);
+                }
+                swap(frame);
+                true
+            })?;
             self.rig.turn();
             self.rig.drain(Side::Wan, |_| ());
         } else {

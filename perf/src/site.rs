@@ -104,7 +104,8 @@ impl Site {
             let id = WorkerId(number);
             let own = WorkerCounters::new(id, &limits);
             counters.push(Arc::clone(&own));
-            let quiet = |what: &str| ring(&format!("{what}-{number}")).map(|(_, consumer)| consumer);
+            let quiet =
+                |what: &str| ring(&format!("{what}-{number}")).map(|(_, consumer)| consumer);
             let parts = Parts {
                 id,
                 wiring: Arc::clone(&wiring),

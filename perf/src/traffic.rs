@@ -230,12 +230,7 @@ impl<const HEAD: usize, const SPAN: usize> Compact<HEAD, SPAN> {
     }
 
     #[inline]
-    fn fill(
-        &self,
-        from: usize,
-        frames: &mut [Mbuf],
-        segment: Segment,
-    ) -> Result<usize, Failure> {
+    fn fill(&self, from: usize, frames: &mut [Mbuf], segment: Segment) -> Result<usize, Failure> {
         let templates = &self.templates[segment as usize];
         let longest = self.frame_bytes();
         let mut next = from;
@@ -396,12 +391,8 @@ mod tests {
     fn shuffling_loses_no_flow() {
         let address = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
         let sizes = [60];
-        let kind = Kind {
-            family: FamilyId::V4,
-            protocol: L4::Tcp,
-            to: Mac::default(),
-            sizes: &sizes,
-        };
+        let kind =
+            Kind { family: FamilyId::V4, protocol: L4::Tcp, to: Mac::default(), sizes: &sizes };
         let Traffic::V4(mut traffic) = Traffic::new(kind) else { unreachable!() };
         for n in 0..100 {
             traffic.push(Flow { src: address(n), dst: address(80) });

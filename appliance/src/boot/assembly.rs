@@ -65,6 +65,9 @@ struct Shared {
     start: Instant,
 }
 
+/// The receive queues that one worker polls.
+type Polled = Vec<(NicId, RxQueue)>;
+
 /// Rings of one kind: who puts frames in, and who takes them out, by worker.
 type Rings = (Vec<Producer>, Vec<Consumer>);
 
@@ -194,7 +197,7 @@ impl Seedling {
 
 /// What is joined at one worker: receive queues, ways to NICs, the rings that end there, and those
 /// to the host; then its snapshots.
-type Joint = (((((Vec<(NicId, RxQueue)>, Vec<Way>), Consumer), Consumer), HostPath), Inbox);
+type Joint = (((((Polled, Vec<Way>), Consumer), Consumer), HostPath), Inbox);
 
 fn seedlings(
     eal: &Eal,
@@ -263,7 +266,7 @@ fn distribute(
     ports: &mut [Port],
     relay: &[Producer],
     workers: u16,
-) -> (Vec<Vec<(NicId, RxQueue)>>, Vec<Vec<Way>>) {
+) -> (Vec<Polled>, Vec<Vec<Way>>) {
     let workers = usize::from(workers);
     let mut receive: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
     let mut transmit: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();

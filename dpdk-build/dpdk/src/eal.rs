@@ -72,10 +72,7 @@ impl Eal {
     /// The NICs that are open. Its lock also serialises probing, opening and closing of devices,
     /// which DPDK does not.
     pub(crate) fn open_nics(&self) -> MutexGuard<'_, BTreeSet<NicId>> {
-        self.0
-            .open_nics
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.open_nics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn thread_registered(&self) {
@@ -101,11 +98,7 @@ impl Eal {
             Some(pool)
         };
         if let Some(pool) = kept {
-            self.0
-                .retired_pools
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(pool);
+            self.0.retired_pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
         }
     }
 }
@@ -126,10 +119,7 @@ impl Instance {
         let Some(main) = self.main.take() else {
             return Ok(());
         };
-        let pools = self
-            .retired_pools
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let pools = self.retired_pools.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: each registered thread holds a handle of EAL, and there is none left.
         let freed = pools.drain(..).map(|pool| unsafe { pool.free_if_unused() });
         if freed.fold(false, |out, pool| out | pool.is_err()) {
@@ -193,17 +183,12 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 #[must_use]
 pub fn release() -> &'static str {
     // SAFETY: `rte_version` answers with a static, terminated string.
-    unsafe { CStr::from_ptr(sys::rte_version()) }
-        .to_str()
-        .unwrap_or("DPDK")
+    unsafe { CStr::from_ptr(sys::rte_version()) }.to_str().unwrap_or("DPDK")
 }
 
 fn command_line<S: AsRef<str>>(args: &[S]) -> Result<Vec<CString>, NulError> {
     let words = args.iter().map(AsRef::as_ref);
-    std::iter::once("pointsman")
-        .chain(words)
-        .map(CString::new)
-        .collect()
+    std::iter::once("pointsman").chain(words).map(CString::new).collect()
 }
 
 /// Starts EAL, waits for the word, ends it. `argv` outlives EAL, which keeps pointers into it.

@@ -60,11 +60,7 @@ impl Errno {
 
 /// Turns DPDK's return value, negative for failure, into a result.
 pub(crate) fn check(returned: c_int) -> Result<(), Errno> {
-    if returned < 0 {
-        Err(Errno::new(-returned))
-    } else {
-        Ok(())
-    }
+    if returned < 0 { Err(Errno::new(-returned)) } else { Ok(()) }
 }
 
 #[cfg(test)]

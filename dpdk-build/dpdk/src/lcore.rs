@@ -60,11 +60,9 @@ impl Eal {
         // SAFETY: EAL is up, and this thread is not registered.
         let returned = unsafe { sys::rte_thread_register() };
         match current_id() {
-            Some(id) if returned == 0 => Ok(Lcore {
-                id,
-                eal: self.clone(),
-                _this_thread: PhantomData,
-            }),
+            Some(id) if returned == 0 => {
+                Ok(Lcore { id, eal: self.clone(), _this_thread: PhantomData })
+            }
             _ => {
                 self.thread_unregistered();
                 Err(EalError::NoLcoreLeft)
@@ -111,9 +109,7 @@ pub struct LcoreThread<T>(JoinHandle<Option<T>>);
 impl<T> LcoreThread<T> {
     /// Waits for the thread's end; the error is its panic.
     pub fn join(self) -> thread::Result<T> {
-        self.0
-            .join()?
-            .ok_or_else(|| Box::new(EalError::Thread) as _)
+        self.0.join()?.ok_or_else(|| Box::new(EalError::Thread) as _)
     }
 
     /// Whether the thread has ended.
@@ -127,11 +123,7 @@ impl<T> LcoreThread<T> {
 pub(crate) fn current_id() -> Option<u16> {
     // SAFETY: reads a thread-local integer.
     let id = unsafe { sys::shim_lcore_id() };
-    if id == sys::SHIM_LCORE_NONE {
-        None
-    } else {
-        u16::try_from(id).ok()
-    }
+    if id == sys::SHIM_LCORE_NONE { None } else { u16::try_from(id).ok() }
 }
 
 /// Pins first, because EAL notes the thread's CPUs when it registers.
@@ -155,9 +147,5 @@ fn pin(cpu: Cpu) -> Result<(), EalError> {
         libc::CPU_SET(index, &mut set);
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
     };
-    if returned == 0 {
-        Ok(())
-    } else {
-        Err(EalError::Affinity(cpu))
-    }
+    if returned == 0 { Ok(()) } else { Err(EalError::Affinity(cpu)) }
 }

@@ -93,10 +93,7 @@ impl Mbuf {
     /// The bytes of the chain, segment by segment, without empty ones.
     #[must_use]
     pub fn segments(&self) -> Segments<'_> {
-        Segments {
-            next: self.0.as_ptr(),
-            _chain: PhantomData,
-        }
+        Segments { next: self.0.as_ptr(), _chain: PhantomData }
     }
 
     fn first(&self) -> &sys::rte_mbuf {

@@ -51,11 +51,7 @@ impl Region {
         let start = start.wrapping_add(start.align_offset(HUGE_PAGE));
         // SAFETY: the aligned range lies within the mapping that was just made.
         let advised = unsafe { libc::madvise(start.cast(), mapped_bytes, libc::MADV_HUGEPAGE) };
-        let pages = if advised == 0 {
-            Pages::Transparent
-        } else {
-            Pages::Ordinary
-        };
+        let pages = if advised == 0 { Pages::Transparent } else { Pages::Ordinary };
         Self::fill(start, size_bytes, mapped_bytes, pages)
     }
 

@@ -60,10 +60,7 @@ impl Nic {
     /// Opens a NIC: a PCI address (`0000:03:00.0`), or the arguments of a virtual device
     /// (`net_tap0,iface=wan0`), which is made unless it exists. It can be open once.
     pub fn open(eal: &Eal, device: &str) -> Result<Self, NicError> {
-        Ok(Self {
-            device: Arc::new(Device::open(eal, device)?),
-            _not_shared: PhantomData,
-        })
+        Ok(Self { device: Arc::new(Device::open(eal, device)?), _not_shared: PhantomData })
     }
 
     /// Gives the NIC its queues, sizes and hashing; received frames go to buffers of `pool`.
@@ -80,21 +77,15 @@ impl Nic {
         let (rx_count, tx_count) = device.start()?;
         let (rx, tx) = (&self.device, &self.device);
         Ok(Queues {
-            rx: (0..rx_count)
-                .map(|queue| RxQueue::new(Arc::clone(rx), queue))
-                .collect(),
-            tx: (0..tx_count)
-                .map(|queue| TxQueue::new(Arc::clone(tx), queue))
-                .collect(),
+            rx: (0..rx_count).map(|queue| RxQueue::new(Arc::clone(rx), queue)).collect(),
+            tx: (0..tx_count).map(|queue| TxQueue::new(Arc::clone(tx), queue)).collect(),
         })
     }
 
     /// Stops the NIC; refused while a queue exists. A stopped NIC can be configured and started
     /// again.
     pub fn stop(&mut self) -> Result<(), NicError> {
-        Arc::get_mut(&mut self.device)
-            .ok_or(NicError::QueuesInUse)?
-            .stop()
+        Arc::get_mut(&mut self.device).ok_or(NicError::QueuesInUse)?.stop()
     }
 
     /// Its number.
@@ -139,9 +130,7 @@ impl Nic {
     pub fn set_mtu(&mut self, mtu: u16) -> Result<(), NicError> {
         self.info()?.check_mtu(mtu)?;
         // SAFETY: the NIC is open.
-        driver("set the MTU", unsafe {
-            sys::rte_eth_dev_set_mtu(self.port(), mtu)
-        })
+        driver("set the MTU", unsafe { sys::rte_eth_dev_set_mtu(self.port(), mtu) })
     }
 
     /// Whether it receives frames for any address.
@@ -192,9 +181,7 @@ impl Nic {
     /// Sets the NIC's counters to zero.
     pub fn reset_stats(&mut self) -> Result<(), NicError> {
         // SAFETY: the NIC is open.
-        driver("reset the counters", unsafe {
-            sys::rte_eth_stats_reset(self.port())
-        })
+        driver("reset the counters", unsafe { sys::rte_eth_stats_reset(self.port()) })
     }
 
     /// The hashing in force: types and key. Of a configured NIC only.
@@ -214,11 +201,7 @@ impl Nic {
     /// The device, if no queue exists and it is stopped.
     fn stopped(&mut self) -> Result<&mut Device, NicError> {
         let device = Arc::get_mut(&mut self.device).ok_or(NicError::QueuesInUse)?;
-        if device.is_started() {
-            Err(NicError::Started)
-        } else {
-            Ok(device)
-        }
+        if device.is_started() { Err(NicError::Started) } else { Ok(device) }
     }
 }
 

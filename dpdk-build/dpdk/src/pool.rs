@@ -33,16 +33,9 @@ impl Pool {
             )
         };
         let raw = NonNull::new(raw).ok_or_else(|| PoolError::Refused(Errno::of_thread()))?;
-        let mempool = Mempool {
-            raw,
-            mbufs: config.mbufs,
-        };
+        let mempool = Mempool { raw, mbufs: config.mbufs };
         let segment_bytes = config.segment_bytes;
-        Ok(Self(Arc::new(Handle {
-            mempool,
-            segment_bytes,
-            eal: eal.clone(),
-        })))
+        Ok(Self(Arc::new(Handle { mempool, segment_bytes, eal: eal.clone() })))
     }
 
     /// An empty frame of one segment with the full headroom, or `None` if the pool is empty.
@@ -153,40 +146,24 @@ impl PoolConfig<'_> {
     /// The configuration of most pools: caches of 256 buffers, segments of 2048 bytes, anywhere.
     #[must_use]
     pub const fn new(name: &str, mbufs: u32) -> PoolConfig<'_> {
-        PoolConfig {
-            name,
-            mbufs,
-            cache: 256,
-            segment_bytes: 2048,
-            socket: Socket::Any,
-        }
+        PoolConfig { name, mbufs, cache: 256, segment_bytes: 2048, socket: Socket::Any }
     }
 
     fn terminated_name(&self) -> Result<CString, PoolError> {
         let name = CString::new(self.name).map_err(|_| PoolError::Name)?;
         let fits = name.as_bytes_with_nul().len() <= sys::SHIM_POOL_NAME_BYTES as usize;
-        if fits && !self.name.is_empty() {
-            Ok(name)
-        } else {
-            Err(PoolError::Name)
-        }
+        if fits && !self.name.is_empty() { Ok(name) } else { Err(PoolError::Name) }
     }
 
     /// DPDK wants one and a half caches to fit the pool; `rte_mempool.c`.
     fn check(&self) -> Result<(), PoolError> {
         let cache_max = sys::RTE_MEMPOOL_CACHE_MAX_SIZE.min(self.mbufs / 3 * 2);
         if self.cache > cache_max {
-            return Err(PoolError::Cache {
-                asked: self.cache,
-                max: cache_max,
-            });
+            return Err(PoolError::Cache { asked: self.cache, max: cache_max });
         }
         let segment_max = u16::MAX - HEADROOM;
         if self.segment_bytes == 0 || self.segment_bytes > segment_max {
-            return Err(PoolError::Segment {
-                asked: self.segment_bytes,
-                max: segment_max,
-            });
+            return Err(PoolError::Segment { asked: self.segment_bytes, max: segment_max });
         }
         Ok(())
     }

@@ -27,11 +27,7 @@ impl RxQueue {
         let (nic, queue) = (self.device.id().index(), self.queue);
         // SAFETY: the NIC is started while a queue exists, and `&mut self` proves that one thread
         // polls it. The driver writes only chains it owned, at most `room`.
-        unsafe {
-            burst.take(max, |slots, room| {
-                sys::shim_rx_burst(nic, queue, slots, room)
-            })
-        }
+        unsafe { burst.take(max, |slots, room| sys::shim_rx_burst(nic, queue, slots, room)) }
     }
 
     /// The NIC it belongs to.

@@ -16,11 +16,7 @@ use crate::{Burst, Eal, Errno, Socket};
 pub fn many_to_one(eal: &Eal, config: &RingConfig<'_>) -> Result<(Producer, Consumer), RingError> {
     // Relaxed tail synchronisation: where threads outnumber CPUs, a producer that lost its CPU in
     // mid-enqueue must not hold up the others.
-    let ring = Arc::new(Ring::new(
-        eal,
-        config,
-        sys::RING_F_MP_RTS_ENQ | sys::RING_F_SC_DEQ,
-    )?);
+    let ring = Arc::new(Ring::new(eal, config, sys::RING_F_MP_RTS_ENQ | sys::RING_F_SC_DEQ)?);
     Ok((Producer(Arc::clone(&ring)), Consumer(ring)))
 }
 
@@ -29,11 +25,7 @@ pub fn one_to_one(
     eal: &Eal,
     config: &RingConfig<'_>,
 ) -> Result<(SoleProducer, Consumer), RingError> {
-    let ring = Arc::new(Ring::new(
-        eal,
-        config,
-        sys::RING_F_SP_ENQ | sys::RING_F_SC_DEQ,
-    )?);
+    let ring = Arc::new(Ring::new(eal, config, sys::RING_F_SP_ENQ | sys::RING_F_SC_DEQ)?);
     Ok((SoleProducer(Arc::clone(&ring)), Consumer(ring)))
 }
 
@@ -124,10 +116,7 @@ impl Ring {
             sys::rte_ring_create(name.as_ptr(), config.slots, config.socket.raw(), flags)
         };
         let raw = NonNull::new(raw).ok_or_else(|| RingError::Refused(Errno::of_thread()))?;
-        Ok(Self {
-            raw,
-            _eal: eal.clone(),
-        })
+        Ok(Self { raw, _eal: eal.clone() })
     }
 
     /// # Safety
@@ -150,9 +139,7 @@ impl Ring {
         // SAFETY: the ring is alive and gives up what producers gave it: valid chains, at most
         // `room`.
         unsafe {
-            burst.take(max, |slots, room| {
-                sys::shim_ring_dequeue(ring, slots, room.into()) as u16
-            })
+            burst.take(max, |slots, room| sys::shim_ring_dequeue(ring, slots, room.into()) as u16)
         }
     }
 }

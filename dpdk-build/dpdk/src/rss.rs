@@ -90,11 +90,7 @@ impl fmt::Display for RssTypes {
             rest = rest.without(*types);
             gap = " ";
         }
-        if rest.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "{gap}{:#x}", rest.0)
-        }
+        if rest.is_empty() { Ok(()) } else { write!(f, "{gap}{:#x}", rest.0) }
     }
 }
 
@@ -181,10 +177,7 @@ mod tests {
         let destination = u32::from_be_bytes([161, 142, 100, 80]);
         let ports = (2794 << 16) | 1766;
         assert_eq!(toeplitz(&[source, destination], &key), Some(0x323e_8fc2));
-        assert_eq!(
-            toeplitz(&[source, destination, ports], &key),
-            Some(0x51cc_c178)
-        );
+        assert_eq!(toeplitz(&[source, destination, ports], &key), Some(0x51cc_c178));
     }
 
     #[test]

@@ -15,23 +15,12 @@ static EAL: LazyLock<Eal> = LazyLock::new(|| {
 
 /// A pool whose `available` is exact: without caches.
 fn pool(name: &str, mbufs: u32) -> Pool {
-    Pool::new(
-        &EAL,
-        &PoolConfig {
-            cache: 0,
-            ..PoolConfig::new(name, mbufs)
-        },
-    )
-    .unwrap()
+    Pool::new(&EAL, &PoolConfig { cache: 0, ..PoolConfig::new(name, mbufs) }).unwrap()
 }
 
 /// A pool whose frames become chains after 64 bytes.
 fn small_segments(name: &str) -> Pool {
-    let config = PoolConfig {
-        cache: 0,
-        segment_bytes: 64,
-        ..PoolConfig::new(name, 63)
-    };
+    let config = PoolConfig { cache: 0, segment_bytes: 64, ..PoolConfig::new(name, 63) };
     Pool::new(&EAL, &config).unwrap()
 }
 
@@ -97,11 +86,7 @@ fn a_chain_shows_its_first_segment_and_the_length_of_all() {
     assert!(!frame.pull_front(65), "pulled into the second segment");
     assert!(frame.pull_front(64));
     assert_eq!((frame.head().len(), frame.len()), (0, 86));
-    assert_eq!(
-        bytes(&frame),
-        numbers(150)[64..],
-        "an empty head hid the rest"
-    );
+    assert_eq!(bytes(&frame), numbers(150)[64..], "an empty head hid the rest");
     assert!(frame.push_front(4));
     assert_eq!(frame.len(), 90);
 }
@@ -113,14 +98,8 @@ fn truncating_frees_the_tail() {
     assert_eq!(pool.available(), 60);
     assert!(!frame.truncate(65), "truncated into the second segment");
     assert_eq!((frame.len(), pool.available()), (150, 60));
-    assert!(
-        frame.truncate(64),
-        "a tail goes even if the head keeps its length"
-    );
-    assert_eq!(
-        (frame.len(), frame.segment_count(), pool.available()),
-        (64, 1, 62)
-    );
+    assert!(frame.truncate(64), "a tail goes even if the head keeps its length");
+    assert_eq!((frame.len(), frame.segment_count(), pool.available()), (64, 1, 62));
     assert!(frame.truncate(0));
     assert!(frame.is_empty());
     drop(frame);
@@ -172,11 +151,7 @@ fn a_burst_frees_what_is_left_in_it() {
     assert_eq!(pool.available(), 33);
     burst.drain().next();
     assert!(burst.is_empty());
-    assert_eq!(
-        pool.available(),
-        63,
-        "a drain that is not finished frees the rest"
-    );
+    assert_eq!(pool.available(), 63, "a drain that is not finished frees the rest");
     burst.push(pool.alloc().unwrap()).unwrap();
     burst.clear();
     assert_eq!(pool.available(), 63);
@@ -188,15 +163,9 @@ fn a_burst_frees_what_is_left_in_it() {
 
 #[test]
 fn a_pools_name_is_free_again_after_its_last_frame() {
-    let config = PoolConfig {
-        cache: 0,
-        ..PoolConfig::new("reused", 7)
-    };
+    let config = PoolConfig { cache: 0, ..PoolConfig::new("reused", 7) };
     let first = Pool::new(&EAL, &config).unwrap();
-    assert_eq!(
-        Pool::new(&EAL, &config).unwrap_err(),
-        PoolError::Refused(Errno::Exists)
-    );
+    assert_eq!(Pool::new(&EAL, &config).unwrap_err(), PoolError::Refused(Errno::Exists));
     let second_handle = first.clone();
     drop(first);
     assert_eq!(second_handle.available(), 7);
@@ -206,19 +175,10 @@ fn a_pools_name_is_free_again_after_its_last_frame() {
 
 #[test]
 fn a_frame_outlives_the_handles_of_its_pool() {
-    let config = PoolConfig {
-        cache: 0,
-        ..PoolConfig::new("outlived", 7)
-    };
-    let frame = Pool::new(&EAL, &config)
-        .unwrap()
-        .alloc_from(&[1, 2, 3])
-        .unwrap();
+    let config = PoolConfig { cache: 0, ..PoolConfig::new("outlived", 7) };
+    let frame = Pool::new(&EAL, &config).unwrap().alloc_from(&[1, 2, 3]).unwrap();
     assert_eq!(frame.head(), [1, 2, 3]);
-    assert!(
-        Pool::new(&EAL, &config).is_err(),
-        "the pool was freed under its frame"
-    );
+    assert!(Pool::new(&EAL, &config).is_err(), "the pool was freed under its frame");
 }
 
 #[test]
@@ -229,36 +189,12 @@ fn pools_that_cannot_be_are_refused_in_words() {
     let long = "a-name-of-twenty-six-bytes";
     assert_eq!(refuse(PoolConfig { name: long, ..good }), PoolError::Name);
     let error = refuse(PoolConfig { cache: 513, ..good });
-    assert_eq!(
-        error,
-        PoolError::Cache {
-            asked: 513,
-            max: 512
-        }
-    );
+    assert_eq!(error, PoolError::Cache { asked: 513, max: 512 });
     let error = refuse(PoolConfig { mbufs: 300, ..good });
-    assert_eq!(
-        error,
-        PoolError::Cache {
-            asked: 256,
-            max: 200
-        }
-    );
+    assert_eq!(error, PoolError::Cache { asked: 256, max: 200 });
     assert!(error.to_string().contains("at most 200"));
-    let error = refuse(PoolConfig {
-        segment_bytes: u16::MAX,
-        ..good
-    });
-    assert_eq!(
-        error,
-        PoolError::Segment {
-            asked: 65535,
-            max: 65407
-        }
-    );
-    let error = refuse(PoolConfig {
-        mbufs: 1 << 24,
-        ..good
-    });
+    let error = refuse(PoolConfig { segment_bytes: u16::MAX, ..good });
+    assert_eq!(error, PoolError::Segment { asked: 65535, max: 65407 });
+    let error = refuse(PoolConfig { mbufs: 1 << 24, ..good });
     assert_eq!(error, PoolError::Refused(Errno::NoMemory));
 }

@@ -16,10 +16,7 @@ static EAL: LazyLock<Eal> = LazyLock::new(|| {
 
 fn allowed_cpus() -> String {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("Cpus_allowed_list:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list:")).unwrap();
     line.split_whitespace().nth(1).unwrap().to_owned()
 }
 
@@ -28,11 +25,7 @@ fn starting_eal_leaves_the_callers_cpus_alone() {
     let before = allowed_cpus();
     LazyLock::force(&EAL);
     assert_eq!(allowed_cpus(), before);
-    assert_eq!(
-        EAL.register().map(drop),
-        Ok(()),
-        "the caller was made an lcore"
-    );
+    assert_eq!(EAL.register().map(drop), Ok(()), "the caller was made an lcore");
 }
 
 #[test]
@@ -44,13 +37,8 @@ fn a_second_start_is_refused() {
 
 #[test]
 fn a_worker_has_a_name_a_cpu_and_a_value() {
-    let body = |lcore: &Lcore| {
-        (
-            thread::current().name().map(str::to_owned),
-            allowed_cpus(),
-            lcore.id(),
-        )
-    };
+    let body =
+        |lcore: &Lcore| (thread::current().name().map(str::to_owned), allowed_cpus(), lcore.id());
     let cpu = unprivileged::first_cpu();
     let worker = EAL.spawn("worker-0", Some(cpu), body).unwrap();
     let (name, cpus, id) = worker.join().unwrap();
@@ -63,11 +51,7 @@ fn a_cpu_that_is_not_there_is_refused_in_words() {
     for cpu in [Cpu(1023), Cpu(u16::MAX)] {
         let error = EAL.spawn("nowhere", Some(cpu), |_| ()).unwrap_err();
         assert_eq!(error, EalError::Affinity(cpu));
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("CPU {cpu} cannot be used"))
-        );
+        assert!(error.to_string().starts_with(&format!("CPU {cpu} cannot be used")));
     }
 }
 
@@ -86,13 +70,8 @@ fn lcores_at_work_have_different_ids() {
         together.wait();
         lcore.id()
     };
-    let threads: Vec<_> = (0..4)
-        .map(|_| EAL.spawn("crowd", None, body).unwrap())
-        .collect();
-    let mut ids: Vec<u16> = threads
-        .into_iter()
-        .map(|thread| thread.join().unwrap())
-        .collect();
+    let threads: Vec<_> = (0..4).map(|_| EAL.spawn("crowd", None, body).unwrap()).collect();
+    let mut ids: Vec<u16> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 4);
@@ -112,9 +91,6 @@ fn frames_freed_into_a_workers_cache_are_counted_as_back() {
     let pool = Pool::new(&EAL, &PoolConfig::new("cached", 1023)).unwrap();
     let frames: Vec<_> = (0..100).map(|_| pool.alloc().unwrap()).collect();
     assert_eq!(pool.available(), 923);
-    EAL.spawn("frees", None, move |_| drop(frames))
-        .unwrap()
-        .join()
-        .unwrap();
+    EAL.spawn("frees", None, move |_| drop(frames)).unwrap().join().unwrap();
     assert_eq!(pool.available(), 1023);
 }

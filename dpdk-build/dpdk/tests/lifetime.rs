@@ -12,10 +12,7 @@ use dpdk::{Burst, Eal, EalError, Nic, NicConfig, Pool, PoolConfig, RingConfig, S
 fn runtime_folders() -> Vec<PathBuf> {
     let own = format!("dpdk/{}", unprivileged::prefix());
     let user = env::var_os("XDG_RUNTIME_DIR").unwrap_or_else(|| "/tmp".into());
-    vec![
-        PathBuf::from("/run").join(&own),
-        PathBuf::from(user).join(&own),
-    ]
+    vec![PathBuf::from("/run").join(&own), PathBuf::from(user).join(&own)]
 }
 
 #[test]
@@ -26,11 +23,7 @@ fn eal_ends_after_its_users_and_leaves_nothing_behind() {
         assert!(!folder.exists(), "{} was left", folder.display());
     }
     let pool = Pool::new(&eal, &PoolConfig::new("last", 1023)).unwrap();
-    let ring = RingConfig {
-        name: "last",
-        slots: 64,
-        socket: Socket::Any,
-    };
+    let ring = RingConfig { name: "last", slots: 64, socket: Socket::Any };
     let (producer, consumer) = dpdk::many_to_one(&eal, &ring).unwrap();
     let mut nic = Nic::open(&eal, "net_null0").unwrap();
     nic.configure(&NicConfig::default(), &pool).unwrap();
@@ -45,8 +38,5 @@ fn eal_ends_after_its_users_and_leaves_nothing_behind() {
     worker.join().unwrap();
     drop((queues, nic, producer, consumer, pool));
     eal.cleanup().unwrap();
-    assert_eq!(
-        Eal::init(&unprivileged::args()).unwrap_err(),
-        EalError::AlreadyStarted
-    );
+    assert_eq!(Eal::init(&unprivileged::args()).unwrap_err(), EalError::AlreadyStarted);
 }

@@ -18,14 +18,7 @@ static EAL: LazyLock<Eal> = LazyLock::new(|| {
 });
 
 fn pool(name: &str) -> Pool {
-    Pool::new(
-        &EAL,
-        &PoolConfig {
-            cache: 0,
-            ..PoolConfig::new(name, 4095)
-        },
-    )
-    .unwrap()
+    Pool::new(&EAL, &PoolConfig { cache: 0, ..PoolConfig::new(name, 4095) }).unwrap()
 }
 
 fn started(device: &str, pool: &Pool) -> (Nic, Queues) {
@@ -42,12 +35,7 @@ fn frames_come_from_net_null_as_many_as_asked_for() {
     let mut burst = Burst::new();
     assert_eq!(queues.rx[0].receive(&mut burst, 32), 32);
     assert_eq!(queues.rx[0].receive(&mut burst, 64), 32, "a burst holds 64");
-    assert!(
-        burst
-            .as_slice()
-            .iter()
-            .all(|frame| frame.len() == 200 && frame.nic() == nic.id())
-    );
+    assert!(burst.as_slice().iter().all(|frame| frame.len() == 200 && frame.nic() == nic.id()));
     assert_eq!(queues.tx[0].send(&mut burst), 64);
     assert!(burst.is_empty());
     let stats = nic.stats().unwrap();
@@ -63,9 +51,7 @@ fn what_a_full_nic_does_not_accept_stays_in_order() {
     let mut burst = Burst::new();
     loop {
         while !burst.is_full() {
-            burst
-                .push(pool.alloc_from(&sent.to_ne_bytes()).unwrap())
-                .unwrap();
+            burst.push(pool.alloc_from(&sent.to_ne_bytes()).unwrap()).unwrap();
             sent += 1;
         }
         if queues.tx[0].send(&mut burst) < 64 {
@@ -104,22 +90,8 @@ impl Drop for Scratch {
 /// A capture file of one frame, <https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcap/>.
 fn capture(frame: &[u8]) -> Vec<u8> {
     let length = u32::try_from(frame.len()).unwrap();
-    let words = [
-        0xa1b2_c3d4,
-        0x0004_0002,
-        0,
-        0,
-        65535,
-        1,
-        0,
-        0,
-        length,
-        length,
-    ];
-    let mut file: Vec<u8> = words
-        .iter()
-        .flat_map(|word: &u32| word.to_ne_bytes())
-        .collect();
+    let words = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65535, 1, 0, 0, length, length];
+    let mut file: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
     file.extend_from_slice(frame);
     file
 }
@@ -130,11 +102,7 @@ fn a_jumbo_frame_passes_net_pcap_as_a_chain() {
     let frame: Vec<u8> = (0..5000_u32).map(|n| (n % 251) as u8).collect();
     fs::write(&from.0, capture(&frame)).unwrap();
     let pool = pool("pcap-frames");
-    let device = format!(
-        "net_pcap_jumbo,rx_pcap={},tx_pcap={}",
-        from.0.display(),
-        to.0.display()
-    );
+    let device = format!("net_pcap_jumbo,rx_pcap={},tx_pcap={}", from.0.display(), to.0.display());
     let (nic, mut queues) = started(&device, &pool);
     let mut burst = Burst::new();
     assert_eq!(queues.rx[0].receive(&mut burst, 64), 1);
@@ -145,10 +113,7 @@ fn a_jumbo_frame_passes_net_pcap_as_a_chain() {
     assert_eq!(queues.tx[0].send(&mut burst), 1);
     drop((nic, queues));
     let written = fs::read(&to.0).unwrap();
-    assert!(
-        written.ends_with(&frame),
-        "the file written does not hold the frame"
-    );
+    assert!(written.ends_with(&frame), "the file written does not hold the frame");
     assert_eq!(pool.available(), 4095);
 }
 
@@ -165,14 +130,7 @@ fn a_nic_stops_only_without_queues() {
     drop(tx);
     assert_eq!(nic.start().unwrap_err(), NicError::Started);
     nic.stop().unwrap();
-    nic.configure(
-        &NicConfig {
-            mtu: 1400,
-            ..NicConfig::default()
-        },
-        &pool,
-    )
-    .unwrap();
+    nic.configure(&NicConfig { mtu: 1400, ..NicConfig::default() }, &pool).unwrap();
     assert_eq!(nic.start().unwrap().rx.len(), 1);
 }
 
@@ -181,15 +139,9 @@ fn a_nic_is_open_once_and_gone_when_the_last_queue_is() {
     let pool = pool("open-frames");
     let (nic, queues) = started("net_null_once", &pool);
     assert!(Nic::names(&EAL).contains(&"net_null_once".into()));
-    assert_eq!(
-        Nic::open(&EAL, "net_null_once").unwrap_err(),
-        NicError::AlreadyOpen
-    );
+    assert_eq!(Nic::open(&EAL, "net_null_once").unwrap_err(), NicError::AlreadyOpen);
     drop(nic);
-    assert!(
-        Nic::names(&EAL).contains(&"net_null_once".into()),
-        "closed under its queues"
-    );
+    assert!(Nic::names(&EAL).contains(&"net_null_once".into()), "closed under its queues");
     drop(queues);
     assert!(!Nic::names(&EAL).contains(&"net_null_once".into()));
     drop(Nic::open(&EAL, "net_null_once").expect("its name is free again"));
@@ -202,9 +154,7 @@ fn a_worker_owns_its_queue_and_may_be_the_last_to_hold_the_nic() {
     let mut queue = queues.rx.remove(0);
     let worker = EAL.spawn("worker", None, move |_| {
         let mut burst = Burst::new();
-        (0..100)
-            .map(|_| queue.receive(&mut burst, 64))
-            .sum::<usize>()
+        (0..100).map(|_| queue.receive(&mut burst, 64)).sum::<usize>()
     });
     drop((nic, queues));
     assert_eq!(worker.unwrap().join().unwrap(), 64);
@@ -216,58 +166,26 @@ fn what_a_nic_cannot_be_is_refused_in_words() {
     let pool = pool("refused-frames");
     let mut nic = Nic::open(&EAL, "net_null_refused").unwrap();
     let info = nic.info().unwrap();
-    assert_eq!(
-        (info.driver.as_str(), info.device.as_str()),
-        ("net_null", "net_null_refused")
-    );
+    assert_eq!((info.driver.as_str(), info.device.as_str()), ("net_null", "net_null_refused"));
     let direction = Direction::Receive;
     let (asked, max) = (info.rx_queues_max + 1, info.rx_queues_max);
-    let config = NicConfig {
-        rx_queues: asked,
-        ..NicConfig::default()
-    };
+    let config = NicConfig { rx_queues: asked, ..NicConfig::default() };
     let error = nic.configure(&config, &pool).unwrap_err();
-    assert_eq!(
-        error,
-        NicError::QueueCount {
-            direction,
-            asked,
-            max
-        }
-    );
+    assert_eq!(error, NicError::QueueCount { direction, asked, max });
     assert!(error.to_string().contains(&format!("offers 1 to {max}")));
 
-    let rss = RssConfig {
-        types: RssTypes::L3_SRC_ONLY,
-        key: None,
-    };
-    let config = NicConfig {
-        rss: Some(rss),
-        ..NicConfig::default()
-    };
+    let rss = RssConfig { types: RssTypes::L3_SRC_ONLY, key: None };
+    let config = NicConfig { rss: Some(rss), ..NicConfig::default() };
     let offered = info.rss_types.contains(RssTypes::L3_SRC_ONLY);
     let error = NicError::RssTypes(RssTypes::L3_SRC_ONLY);
-    assert_eq!(
-        nic.configure(&config, &pool),
-        if offered { Ok(()) } else { Err(error) }
-    );
+    assert_eq!(nic.configure(&config, &pool), if offered { Ok(()) } else { Err(error) });
 
-    let none = NicConfig {
-        rx_descriptors: Descriptors::Count(0),
-        ..NicConfig::default()
-    };
+    let none = NicConfig { rx_descriptors: Descriptors::Count(0), ..NicConfig::default() };
     let error = nic.configure(&none, &pool).unwrap_err();
-    assert!(
-        matches!(error, NicError::DescriptorCount { asked: 0, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, NicError::DescriptorCount { asked: 0, .. }), "{error}");
     assert_eq!(
         nic.set_mtu(10),
-        Err(NicError::Mtu {
-            asked: 10,
-            min: info.mtu_min,
-            max: info.mtu_max
-        })
+        Err(NicError::Mtu { asked: 10, min: info.mtu_min, max: info.mtu_max })
     );
 }
 
@@ -277,13 +195,7 @@ fn a_device_without_a_driver_is_not_found() {
     assert!(matches!(error, NicError::NotFound(_)), "{error:?}");
     assert!(error.to_string().contains("net_tap0,iface=wan0"));
     assert_eq!(Nic::open(&EAL, "a\0b").unwrap_err(), NicError::Name);
-    assert_eq!(
-        Nic::names(&EAL)
-            .iter()
-            .filter(|name| name.contains("nonsense"))
-            .count(),
-        0
-    );
+    assert_eq!(Nic::names(&EAL).iter().filter(|name| name.contains("nonsense")).count(), 0);
 }
 
 #[test]
@@ -318,18 +230,8 @@ fn an_address_is_set_where_the_driver_can() {
     let before = nic.mac().unwrap();
     let error = nic.set_mac(mac).unwrap_err();
     let action = "set the MAC address";
-    assert_eq!(
-        error,
-        NicError::Driver {
-            action,
-            errno: Errno::NotSupported
-        }
-    );
-    assert!(
-        error
-            .to_string()
-            .ends_with("the driver does not offer this")
-    );
+    assert_eq!(error, NicError::Driver { action, errno: Errno::NotSupported });
+    assert!(error.to_string().ends_with("the driver does not offer this"));
     assert_eq!(nic.mac(), Ok(before));
 }
 
@@ -352,22 +254,11 @@ fn net_null_has_a_key_and_a_table_to_read() {
     let types = info.rss_types;
     assert!(!types.is_empty());
     let rss = Some(RssConfig { types, key: None });
-    let config = NicConfig {
-        rx_queues: 2,
-        tx_queues: 2,
-        rss,
-        ..NicConfig::default()
-    };
+    let config = NicConfig { rx_queues: 2, tx_queues: 2, rss, ..NicConfig::default() };
     nic.configure(&config, &pool).unwrap();
     let queues = nic.start().unwrap();
-    assert_eq!(
-        (queues.rx.len(), queues.rx[1].index(), queues.tx[1].index()),
-        (2, 1, 1)
-    );
+    assert_eq!((queues.rx.len(), queues.rx[1].index(), queues.tx[1].index()), (2, 1, 1));
     let key = nic.rss().unwrap().key.map(|key| key.as_bytes().len());
     assert_eq!(key.unwrap_or(0), usize::from(info.rss_key_bytes));
-    assert_eq!(
-        nic.rss_table().unwrap().len(),
-        usize::from(info.rss_table_size)
-    );
+    assert_eq!(nic.rss_table().unwrap().len(), usize::from(info.rss_table_size));
 }

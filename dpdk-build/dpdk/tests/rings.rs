@@ -17,41 +17,24 @@ static EAL: LazyLock<Eal> = LazyLock::new(|| {
 });
 
 fn pool(name: &str, mbufs: u32) -> Pool {
-    Pool::new(
-        &EAL,
-        &PoolConfig {
-            cache: 0,
-            ..PoolConfig::new(name, mbufs)
-        },
-    )
-    .unwrap()
+    Pool::new(&EAL, &PoolConfig { cache: 0, ..PoolConfig::new(name, mbufs) }).unwrap()
 }
 
 fn ring(name: &str, slots: u32) -> RingConfig<'_> {
-    RingConfig {
-        name,
-        slots,
-        socket: Socket::Any,
-    }
+    RingConfig { name, slots, socket: Socket::Any }
 }
 
 fn filled(pool: &Pool, numbers: impl Iterator<Item = u32>) -> Burst {
     let mut burst = Burst::new();
     for number in numbers {
-        burst
-            .push(pool.alloc_from(&number.to_ne_bytes()).unwrap())
-            .unwrap();
+        burst.push(pool.alloc_from(&number.to_ne_bytes()).unwrap()).unwrap();
     }
     burst
 }
 
 fn numbers(burst: &Burst) -> Vec<u32> {
     let number = |bytes: &[u8]| u32::from_ne_bytes(bytes.try_into().unwrap());
-    burst
-        .as_slice()
-        .iter()
-        .map(|frame| number(frame.head()))
-        .collect()
+    burst.as_slice().iter().map(|frame| number(frame.head())).collect()
 }
 
 #[test]
@@ -139,9 +122,7 @@ fn many_unregistered_threads_feed_one() {
         }
         out.clear();
     }
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(pool.available(), 1023);
 }
 
@@ -151,10 +132,7 @@ fn rings_that_cannot_be_are_refused_in_words() {
     for slots in [0, 1, 6, 1 << 30] {
         assert_eq!(refuse(ring("odd", slots)), RingError::Slots(slots));
     }
-    assert_eq!(
-        refuse(ring("a-name-of-twenty-nine-bytes--", 8)),
-        RingError::Name
-    );
+    assert_eq!(refuse(ring("a-name-of-twenty-nine-bytes--", 8)), RingError::Name);
     let _first = one_to_one(&EAL, &ring("twice", 8)).unwrap();
     assert_eq!(refuse(ring("twice", 8)), RingError::Refused(Errno::Exists));
 }

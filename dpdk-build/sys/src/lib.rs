@@ -7,11 +7,7 @@
 //! Nothing here is safe to call; crate `dpdk` makes it so, and nobody else depends on this crate.
 
 #![allow(unsafe_code, reason = "foreign functions")]
-#![allow(
-    non_camel_case_types,
-    non_upper_case_globals,
-    reason = "DPDK's own names"
-)]
+#![allow(non_camel_case_types, non_upper_case_globals, reason = "DPDK's own names")]
 
 mod mbuf;
 
@@ -20,11 +16,7 @@ pub use mbuf::rte_mbuf;
 
 /// What bindgen makes of `shim.h` and the headers it includes.
 #[allow(missing_docs, reason = "documented in DPDK's headers")]
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    unsafe_op_in_unsafe_fn
-)]
+#[allow(clippy::all, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 mod generated {
     use super::rte_mbuf;
 

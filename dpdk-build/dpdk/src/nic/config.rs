@@ -68,32 +68,16 @@ pub(super) struct DescriptorLimits {
 
 impl DescriptorLimits {
     pub(super) fn new(raw: &sys::rte_eth_desc_lim, recommended: u16) -> Self {
-        Self {
-            min: raw.nb_min,
-            max: raw.nb_max,
-            step: raw.nb_align.max(1),
-            recommended,
-        }
+        Self { min: raw.nb_min, max: raw.nb_max, step: raw.nb_align.max(1), recommended }
     }
 
     /// The number to ask the driver for.
     fn choose(self, asked: Descriptors, direction: Direction) -> Result<u16, NicError> {
-        let Self {
-            min,
-            max,
-            step,
-            recommended,
-        } = self;
+        let Self { min, max, step, recommended } = self;
         match asked {
             Descriptors::Count(asked) => {
                 let fits = asked > 0 && (min..=max).contains(&asked) && asked % step == 0;
-                let error = NicError::DescriptorCount {
-                    direction,
-                    asked,
-                    min,
-                    max,
-                    step,
-                };
+                let error = NicError::DescriptorCount { direction, asked, min, max, step };
                 if fits { Ok(asked) } else { Err(error) }
             }
             Descriptors::Recommended if recommended > 0 => Ok(recommended),
@@ -121,22 +105,15 @@ impl NicConfig {
         check_count(Direction::Receive, self.rx_queues, info.rx_queues_max)?;
         check_count(Direction::Transmit, self.tx_queues, info.tx_queues_max)?;
         if info.driver == "net_tap" && self.rx_queues != self.tx_queues {
-            return Err(NicError::UnequalQueues {
-                rx: self.rx_queues,
-                tx: self.tx_queues,
-            });
+            return Err(NicError::UnequalQueues { rx: self.rx_queues, tx: self.tx_queues });
         }
         info.check_mtu(self.mtu)?;
         if let Some(rss) = &self.rss {
             check_rss(rss, info)?;
         }
         Ok(Checked {
-            rx_descriptors: info
-                .rx_limits
-                .choose(self.rx_descriptors, Direction::Receive)?,
-            tx_descriptors: info
-                .tx_limits
-                .choose(self.tx_descriptors, Direction::Transmit)?,
+            rx_descriptors: info.rx_limits.choose(self.rx_descriptors, Direction::Receive)?,
+            tx_descriptors: info.tx_limits.choose(self.tx_descriptors, Direction::Transmit)?,
             rx_offloads: self.scatter(info, segment_bytes)?,
             tx_offloads: info.tx_offloads & sys::SHIM_TX_OFFLOAD_MULTI_SEGS,
         })
@@ -151,10 +128,7 @@ impl NicConfig {
         } else if offered != 0 {
             Ok(offered)
         } else {
-            Err(NicError::Segment {
-                frame_bytes,
-                segment_bytes,
-            })
+            Err(NicError::Segment { frame_bytes, segment_bytes })
         }
     }
 }
@@ -163,11 +137,7 @@ fn check_count(direction: Direction, asked: u16, max: u16) -> Result<(), NicErro
     if (1..=max).contains(&asked) {
         Ok(())
     } else {
-        Err(NicError::QueueCount {
-            direction,
-            asked,
-            max,
-        })
+        Err(NicError::QueueCount { direction, asked, max })
     }
 }
 
@@ -179,10 +149,7 @@ fn check_rss(rss: &RssConfig, info: &NicInfo) -> Result<(), NicError> {
     match &rss.key {
         Some(key) if key.as_bytes().len() != usize::from(info.rss_key_bytes) => {
             let asked = key.as_bytes().len();
-            Err(NicError::RssKey {
-                asked,
-                needed: info.rss_key_bytes,
-            })
+            Err(NicError::RssKey { asked, needed: info.rss_key_bytes })
         }
         _ => Ok(()),
     }
@@ -197,12 +164,7 @@ mod tests {
     use crate::Socket;
 
     fn info() -> NicInfo {
-        let limits = DescriptorLimits {
-            min: 64,
-            max: 4096,
-            step: 32,
-            recommended: 0,
-        };
+        let limits = DescriptorLimits { min: 64, max: 4096, step: 32, recommended: 0 };
         NicInfo {
             driver: "net_ice".into(),
             device: "0000:03:00.0".into(),
@@ -225,48 +187,19 @@ mod tests {
     #[test]
     fn queues_are_one_to_what_the_nic_has() {
         let ask = |rx_queues, tx_queues| {
-            NicConfig {
-                rx_queues,
-                tx_queues,
-                ..NicConfig::default()
-            }
-            .check(&info(), 2048)
+            NicConfig { rx_queues, tx_queues, ..NicConfig::default() }.check(&info(), 2048)
         };
         assert!(ask(8, 8).is_ok());
         let direction = Direction::Receive;
-        assert_eq!(
-            ask(9, 1),
-            Err(NicError::QueueCount {
-                direction,
-                asked: 9,
-                max: 8
-            })
-        );
-        assert_eq!(
-            ask(0, 1),
-            Err(NicError::QueueCount {
-                direction,
-                asked: 0,
-                max: 8
-            })
-        );
+        assert_eq!(ask(9, 1), Err(NicError::QueueCount { direction, asked: 9, max: 8 }));
+        assert_eq!(ask(0, 1), Err(NicError::QueueCount { direction, asked: 0, max: 8 }));
     }
 
     #[test]
     fn net_tap_pairs_its_queues() {
-        let tap = NicInfo {
-            driver: "net_tap".into(),
-            ..info()
-        };
-        let config = NicConfig {
-            rx_queues: 1,
-            tx_queues: 2,
-            ..NicConfig::default()
-        };
-        assert_eq!(
-            config.check(&tap, 2048),
-            Err(NicError::UnequalQueues { rx: 1, tx: 2 })
-        );
+        let tap = NicInfo { driver: "net_tap".into(), ..info() };
+        let config = NicConfig { rx_queues: 1, tx_queues: 2, ..NicConfig::default() };
+        assert_eq!(config.check(&tap, 2048), Err(NicError::UnequalQueues { rx: 1, tx: 2 }));
         assert!(config.check(&info(), 2048).is_ok());
     }
 
@@ -276,40 +209,20 @@ mod tests {
         let choose = |asked| limits.choose(asked, Direction::Receive);
         assert_eq!(choose(Descriptors::Count(96)), Ok(96));
         for asked in [0, 32, 100, 4128] {
-            assert!(
-                choose(Descriptors::Count(asked)).is_err(),
-                "{asked} descriptors were taken"
-            );
+            assert!(choose(Descriptors::Count(asked)).is_err(), "{asked} descriptors were taken");
         }
         assert_eq!(choose(Descriptors::Recommended), Ok(1024));
-        let short = DescriptorLimits {
-            min: 256,
-            max: 256,
-            step: 1,
-            recommended: 0,
-        };
-        assert_eq!(
-            short.choose(Descriptors::Recommended, Direction::Receive),
-            Ok(256)
-        );
+        let short = DescriptorLimits { min: 256, max: 256, step: 1, recommended: 0 };
+        assert_eq!(short.choose(Descriptors::Recommended, Direction::Receive), Ok(256));
     }
 
     #[test]
     fn jumbo_frames_need_chains_or_large_segments() {
-        let jumbo = NicConfig {
-            mtu: 9000,
-            ..NicConfig::default()
-        };
-        let error = NicError::Segment {
-            frame_bytes: 9018,
-            segment_bytes: 2048,
-        };
+        let jumbo = NicConfig { mtu: 9000, ..NicConfig::default() };
+        let error = NicError::Segment { frame_bytes: 9018, segment_bytes: 2048 };
         assert_eq!(jumbo.check(&info(), 2048), Err(error));
         assert_eq!(jumbo.check(&info(), 9216).unwrap().rx_offloads, 0);
-        let chains = NicInfo {
-            rx_offloads: sys::SHIM_RX_OFFLOAD_SCATTER,
-            ..info()
-        };
+        let chains = NicInfo { rx_offloads: sys::SHIM_RX_OFFLOAD_SCATTER, ..info() };
         let offloads = jumbo.check(&chains, 2048).unwrap().rx_offloads;
         assert_eq!(offloads, sys::SHIM_RX_OFFLOAD_SCATTER);
     }
@@ -317,26 +230,13 @@ mod tests {
     #[test]
     fn hashing_is_what_the_nic_offers() {
         let ask = |types, key: &[u8]| {
-            let rss = Some(RssConfig {
-                types,
-                key: RssKey::new(key),
-            });
-            NicConfig {
-                rss,
-                ..NicConfig::default()
-            }
-            .check(&info(), 2048)
+            let rss = Some(RssConfig { types, key: RssKey::new(key) });
+            NicConfig { rss, ..NicConfig::default() }.check(&info(), 2048)
         };
         assert!(ask(RssTypes::IPV4_TCP | RssTypes::L3_SRC_ONLY, &[7; 52]).is_ok());
         let refused = ask(RssTypes::IPV4_TCP | RssTypes::L3_DST_ONLY, &[7; 52]);
         assert_eq!(refused, Err(NicError::RssTypes(RssTypes::L3_DST_ONLY)));
         let short = ask(RssTypes::IPV4_TCP, &[7; 40]);
-        assert_eq!(
-            short,
-            Err(NicError::RssKey {
-                asked: 40,
-                needed: 52
-            })
-        );
+        assert_eq!(short, Err(NicError::RssKey { asked: 40, needed: 52 }));
     }
 }

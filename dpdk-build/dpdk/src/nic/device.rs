@@ -53,14 +53,7 @@ impl Device {
         }
         drop(open);
         let (state, pools, rss_key) = (State::Opened, Vec::new(), None);
-        Ok(Self {
-            id,
-            probed,
-            state,
-            pools,
-            rss_key,
-            eal: eal.clone(),
-        })
+        Ok(Self { id, probed, state, pools, rss_key, eal: eal.clone() })
     }
 
     pub(crate) fn id(&self) -> NicId {
@@ -80,49 +73,28 @@ impl Device {
         self.state = State::Opened;
         self.configure_port(config, &checked)?;
         self.set_up_queues(config, &checked, &info, pool)?;
-        let NicConfig {
-            rx_queues,
-            tx_queues,
-            ..
-        } = *config;
-        self.state = State::Configured {
-            rx_queues,
-            tx_queues,
-        };
+        let NicConfig { rx_queues, tx_queues, .. } = *config;
+        self.state = State::Configured { rx_queues, tx_queues };
         Ok(())
     }
 
     /// Starts; returns the numbers of receive and transmit queues.
     pub(super) fn start(&mut self) -> Result<(u16, u16), NicError> {
-        let State::Configured {
-            rx_queues,
-            tx_queues,
-        } = self.state
-        else {
+        let State::Configured { rx_queues, tx_queues } = self.state else {
             return Err(NicError::NotConfigured);
         };
         // SAFETY: the port is ours, configured and stopped.
         driver("start", unsafe { sys::rte_eth_dev_start(self.id.index()) })?;
-        self.state = State::Started {
-            rx_queues,
-            tx_queues,
-        };
+        self.state = State::Started { rx_queues, tx_queues };
         Ok((rx_queues, tx_queues))
     }
 
     /// Stops, if it runs; `&mut self` proves that no queue is in use.
     pub(super) fn stop(&mut self) -> Result<(), NicError> {
-        if let State::Started {
-            rx_queues,
-            tx_queues,
-        } = self.state
-        {
+        if let State::Started { rx_queues, tx_queues } = self.state {
             // SAFETY: the port is ours.
             driver("stop", unsafe { sys::rte_eth_dev_stop(self.id.index()) })?;
-            self.state = State::Configured {
-                rx_queues,
-                tx_queues,
-            };
+            self.state = State::Configured { rx_queues, tx_queues };
         }
         Ok(())
     }
@@ -132,11 +104,7 @@ impl Device {
         raw.rxmode.mtu = config.mtu.into();
         raw.rxmode.offloads = checked.rx_offloads;
         raw.txmode.offloads = checked.tx_offloads;
-        let key = config
-            .rss
-            .as_ref()
-            .and_then(|rss| rss.key.clone())
-            .map(Box::new);
+        let key = config.rss.as_ref().and_then(|rss| rss.key.clone()).map(Box::new);
         if let Some(RssConfig { types, .. }) = &config.rss {
             raw.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
             raw.rx_adv_conf.rss_conf.rss_hf = types.bits();
@@ -229,9 +197,7 @@ fn ports() -> impl Iterator<Item = NicId> {
     let next = |from: u16| {
         // SAFETY: any number may be asked for.
         let found = unsafe { sys::rte_eth_find_next_owned_by(from, NO_OWNER) };
-        u16::try_from(found)
-            .ok()
-            .filter(|id| u32::from(*id) < sys::RTE_MAX_ETHPORTS)
+        u16::try_from(found).ok().filter(|id| u32::from(*id) < sys::RTE_MAX_ETHPORTS)
     };
     std::iter::successors(next(0), move |id| next(id + 1)).map(NicId::new)
 }

@@ -74,11 +74,7 @@ impl NicInfo {
 
     pub(super) fn check_mtu(&self, asked: u16) -> Result<(), NicError> {
         let (min, max) = (self.mtu_min, self.mtu_max);
-        if (min..=max).contains(&asked) {
-            Ok(())
-        } else {
-            Err(NicError::Mtu { asked, min, max })
-        }
+        if (min..=max).contains(&asked) { Ok(()) } else { Err(NicError::Mtu { asked, min, max }) }
     }
 }
 
@@ -172,11 +168,7 @@ pub(super) fn read_rss(nic: NicId) -> Result<RssConfig, NicError> {
     let mut bytes = [0; crate::RSS_KEY_MAX];
     let length = raw_info(nic)?.hash_key_size.min(crate::RSS_KEY_MAX as u8);
     let mut raw = sys::rte_eth_rss_conf {
-        rss_key: if length > 0 {
-            bytes.as_mut_ptr()
-        } else {
-            std::ptr::null_mut()
-        },
+        rss_key: if length > 0 { bytes.as_mut_ptr() } else { std::ptr::null_mut() },
         rss_key_len: length,
         ..Default::default()
     };
@@ -184,10 +176,7 @@ pub(super) fn read_rss(nic: NicId) -> Result<RssConfig, NicError> {
     let returned = unsafe { sys::rte_eth_dev_rss_hash_conf_get(nic.index(), &raw mut raw) };
     driver("read its hashing", returned)?;
     let key = RssKey::new(&bytes[..usize::from(length)]).filter(|_| length > 0);
-    Ok(RssConfig {
-        types: RssTypes::from_bits(raw.rss_hf),
-        key,
-    })
+    Ok(RssConfig { types: RssTypes::from_bits(raw.rss_hf), key })
 }
 
 /// The table from hash to queue.
@@ -199,10 +188,7 @@ pub(super) fn read_rss_table(nic: NicId) -> Result<Vec<u16>, NicError> {
         return Err(NicError::Driver { action, errno });
     }
     let groups = usize::from(size).div_ceil(GROUP);
-    let all = sys::rte_eth_rss_reta_entry64 {
-        mask: u64::MAX,
-        ..Default::default()
-    };
+    let all = sys::rte_eth_rss_reta_entry64 { mask: u64::MAX, ..Default::default() };
     let mut raw = vec![all; groups];
     // SAFETY: the NIC is open; `raw` has a group for each 64 of `size` entries.
     let returned = unsafe { sys::rte_eth_dev_rss_reta_query(nic.index(), raw.as_mut_ptr(), size) };
@@ -230,7 +216,5 @@ fn text(raw: *const c_char) -> String {
         return String::new();
     }
     // SAFETY: DPDK's strings are terminated and live while their device does.
-    unsafe { CStr::from_ptr(raw) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(raw) }.to_string_lossy().into_owned()
 }
