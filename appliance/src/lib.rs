@@ -2,8 +2,8 @@
 //! The appliance: what of Pointsman needs DPDK or the kernel.
 //!
 //! [`boot`] joins the parts. A [`worker`] polls receive queues and gives frames to its [`outlets`];
-//! the [`host_thread`] carries frames between workers and the host's interfaces; everything else runs
-//! on the management core.
+//! the [`host_thread`] carries frames between workers and the host's interfaces; everything else
+//! runs on the management core.
 
 pub mod boot;
 pub mod cli;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where frames leave a worker: transmit buffers per NIC, rings to other workers, rings to the host.
+//! Where frames leave a worker: transmit buffers per NIC, rings to other workers, rings to the
+//! host.
 //!
 //! Frames are gathered and leave in bursts. What becomes of each is counted here, when it is known:
 //! a frame that a queue or ring did not take is a named drop.

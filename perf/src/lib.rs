@@ -8,13 +8,23 @@
 //!
 //! Costs are processor time of the one thread, so that other programs do not count.
 
+pub mod change;
 pub mod cost;
 pub mod established;
+pub mod flood;
+pub mod instructions;
 pub mod latency;
+pub mod opening;
+pub mod pair;
 pub mod plan;
+pub mod plot;
 pub mod reference;
 pub mod rig;
 pub mod row;
+pub mod run;
 pub mod site;
 pub mod stand;
+pub mod table;
+pub mod targets;
+pub mod testpmd;
 pub mod traffic;

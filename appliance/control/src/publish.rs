@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Snapshots out to the workers, old ones back.
 //!
-//! Each worker has a mailbox of one slot in which the latest wins: the publisher swaps a snapshot in
-//! and takes back one that was not read. A worker looks at one number between two batches; only when
-//! that moved does it touch the slot. It sends the snapshot that it gives up back by a small ring, so
-//! that nothing is ever freed on a worker.
+//! Each worker has a mailbox of one slot in which the latest wins: the publisher swaps a snapshot
+//! in and takes back one that was not read. A worker looks at one number between two batches; only
+//! when that moved does it touch the slot. It sends the snapshot that it gives up back by a small
+//! ring, so that nothing is ever freed on a worker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

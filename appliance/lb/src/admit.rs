@@ -2,8 +2,8 @@
 //! A packet of no connection: is it for a service, and which server takes the new connection?
 //!
 //! After `ip_vs_core.c: ip_vs_schedule`: only a TCP segment with SYN and without RST opens a
-//! connection, and nothing from port 20; any other packet goes to the host, which answers as it does
-//! for a closed port.
+//! connection, and nothing from port 20; any other packet goes to the host, which answers as it
+//! does for a closed port.
 
 use std::net::IpAddr;
 

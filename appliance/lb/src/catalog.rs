@@ -169,8 +169,8 @@ impl Catalog {
         });
     }
 
-    /// Frees the places of all removed servers to which no connection refers. Every worker must have
-    /// seen their removal.
+    /// Frees the places of all removed servers to which no connection refers. Every worker must
+    /// have seen their removal.
     pub fn reclaim(&mut self, counts: &ServerCounts) {
         self.free_removed(counts, |_| true);
     }

@@ -133,8 +133,8 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         probe
     }
 
-    /// Goes on: compares the tags, and asks the cache for the first entry that they point at, or for
-    /// the other bucket.
+    /// Goes on: compares the tags, and asks the cache for the first entry that they point at, or
+    /// for the other bucket.
     #[inline]
     pub fn prefetch(&self, probe: &mut Probe) {
         let Some(bucket) = self.buckets.get(self.first_bucket(*probe)) else {

@@ -3,8 +3,8 @@
 //!
 //! A packet to a FULLNAT local address belongs to the class of its port. One to a VIP, or from a
 //! server, belongs to the hash of the client's endpoint, which is the source of the one and the
-//! destination of the other: so a NAT reply, which does not carry the VIP, finds home too. Any other
-//! packet is the host's and stays where it landed.
+//! destination of the other: so a NAT reply, which does not carry the VIP, finds home too. Any
+//! other packet is the host's and stays where it landed.
 
 use std::ops::RangeInclusive;
 

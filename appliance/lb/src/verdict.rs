@@ -100,7 +100,8 @@ drop_reasons! {
         "The connection's server was removed; its packets are not moved to another one."
         "Add the server again to let its connections go on, or wait until clients reconnect.";
     TooBig "too_big"
-        "The packet does not fit its way on; if it may not be fragmented, its sender was told by ICMP."
+        "The packet does not fit its way on; if it may not be fragmented, its sender was told by \
+         ICMP."
         "Normal during path MTU discovery; if it goes on, ICMP is filtered before the client.";
     NoRoute "no_route"
         "There is no route to the packet's next address."

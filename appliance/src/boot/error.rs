@@ -40,8 +40,8 @@ pub enum BootError {
     },
     /// A NIC cannot send what another one receives.
     #[error(
-        "NIC {nic}: its driver, {driver}, does not send frames of several buffers, which NIC {wide} \
-         with its [[nic]] mtu receives; lower that mtu to 2000 or less"
+        "NIC {nic}: its driver, {driver}, does not send frames of several buffers, which NIC \
+         {wide} with its [[nic]] mtu receives; lower that mtu to 2000 or less"
     )]
     NoChains {
         /// The NIC that cannot send.

@@ -92,7 +92,10 @@ proptest! {
         let best = network
             .routes()
             .iter()
-            .filter(|r| { let (first, last) = bounds(r.to); let n = u128::from(probe) << 24; first <= n && n <= last })
+            .filter(|r| {
+                let (first, last) = bounds(r.to);
+                (first..=last).contains(&(u128::from(probe) << 24))
+            })
             .max_by_key(|r| r.to.len);
         let found = network.view().resolve::<V4>(V4::from_ip(byte(probe)).unwrap());
         prop_assert_eq!(found, Err(best.map_or(Unresolved::NoRoute, |r| {
