@@ -131,9 +131,8 @@ fn forward_while(
     let stop = Arc::new(AtomicBool::new(false));
     let (requests, seen_stop) = (Arc::clone(requests), Arc::clone(&stop));
     let cpu = cpus().first().copied();
-    let thread: LcoreThread<_> = stand.eal.spawn("forward", cpu, move |_| {
-        forward(rig, &requests, &seen_stop)
-    })?;
+    let thread: LcoreThread<_> =
+        stand.eal.spawn("forward", cpu, move |_| forward(rig, &requests, &seen_stop))?;
     let worked = work();
     stop.store(true, Ordering::Relaxed);
     let forwarded = thread.join().map_err(|_| Failure::Thread)??;

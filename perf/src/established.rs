@@ -84,8 +84,8 @@ impl Established {
         let poll = loops.into_iter().next().ok_or(Failure::Thread)?;
         let mut rig = Rig::new(poll, bench_ends, blanks);
         open(&mut rig, plan, &requests, |flow| replies.push(flow))?;
-        requests.shuffle();
-        replies.shuffle();
+        requests.shuffle(1);
+        replies.shuffle(2);
         let (requests, replies) = (Arc::new(requests), Arc::new(replies));
         Ok(Self { plan: *plan, site, rig, requests, replies, reference })
     }

@@ -108,7 +108,7 @@ pub fn fresh(plan: &Plan, group: Group, count: u32) -> Traffic {
         let dst = plan.vip(plan.service_of(number));
         traffic.push(Flow { src: plan.client(group, number), dst });
     }
-    traffic.shuffle();
+    traffic.shuffle(3);
     traffic
 }
 
@@ -195,8 +195,7 @@ impl Lap for Opening<'_> {
         let from = self.next[0];
         match self.life {
             Life::First => {
-                self.next[0] =
-                    self.rig.send(Side::Wan, &self.fresh, from, BURST, Segment::Open)?;
+                self.next[0] = self.rig.send(Side::Wan, &self.fresh, from, BURST, Segment::Open)?;
                 self.rig.turn();
                 self.rig.drain(Side::Lan, |_| ());
             }

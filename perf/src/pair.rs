@@ -100,12 +100,12 @@ fn product(stand: &mut Stand, workers: u16, spreading: Spreading) -> Result<Prod
         parts.map(|((poll, ends), blanks)| Rig::new(poll, ends, blanks)).collect();
     let mut owned: Vec<Traffic> = rigs.iter().map(|_| Traffic::new(kind)).collect();
     open(&mut rigs, &plan, &all, &mut owned)?;
-    all.shuffle();
+    all.shuffle(1);
     let all = Arc::new(all);
     let books: Arc<[Books]> = rigs.iter().map(|_| Books::default()).collect();
     let mut laps: Laps = Vec::new();
     for (number, (rig, mut own)) in rigs.into_iter().zip(owned).enumerate() {
-        own.shuffle();
+        own.shuffle(2);
         let (own, books) = (Arc::new(own), Arc::clone(&books));
         let traffic = if spreading == Spreading::All { Arc::clone(&all) } else { own };
         let next = number * traffic.len() / usize::from(workers);
@@ -234,8 +234,7 @@ impl Lap for Half {
     fn lap(&mut self) -> Result<u64, Failure> {
         if self.under_way() < UNDER_WAY {
             let next = self.next;
-            self.next =
-                self.rig.send(Side::Wan, &self.traffic, next, BURST, Segment::Data)?;
+            self.next = self.rig.send(Side::Wan, &self.traffic, next, BURST, Segment::Data)?;
             return Ok(self.turn());
         }
         let left = self.turn();

@@ -7,12 +7,12 @@ use std::time::Duration;
 use lb::service::ForwardMode;
 use wire::{FamilyId, L4};
 
+use crate::change::{self, Disturbance};
 use crate::cost::{Effort, Span};
 use crate::established::{Established, Way};
 use crate::flood::{self, Unharmed};
 use crate::opening::{self, Life};
 use crate::pair::{self, Sitting};
-use crate::change::{self, Disturbance};
 use crate::plan::{Plan, family_number, mode_name};
 use crate::reference::Work;
 use crate::row::{Failure, Row};
@@ -21,12 +21,8 @@ use crate::stand::Stand;
 use crate::testpmd;
 
 /// The four modes, in the order of tables.
-pub const MODES: [ForwardMode; 4] = [
-    ForwardMode::Masquerade,
-    ForwardMode::FullNat,
-    ForwardMode::Direct,
-    ForwardMode::Tunnel,
-];
+pub const MODES: [ForwardMode; 4] =
+    [ForwardMode::Masquerade, ForwardMode::FullNat, ForwardMode::Direct, ForwardMode::Tunnel];
 /// Seven short, four middling and one full frame, FCS apart.
 const IMIX: [u16; 12] = [60, 566, 60, 60, 566, 60, 1514, 60, 566, 60, 60, 566];
 const MANY_SERVICES: u32 = 10_000;
@@ -114,7 +110,8 @@ impl<'a> Run<'a> {
     /// The source and sink alone, and with the swap: what is in every other figure.
     fn reference_rows(&mut self) -> Result<Vec<Row>, Failure> {
         let mut rows = Vec::new();
-        for (family, count) in [(FamilyId::V4, 1000), (FamilyId::V4, 1_000_000), (FamilyId::V6, 1000)]
+        for (family, count) in
+            [(FamilyId::V4, 1000), (FamilyId::V4, 1_000_000), (FamilyId::V6, 1000)]
         {
             let plan = Plan::new(family, ForwardMode::Direct, count);
             let (effort, tsc_hz) = (self.effort(), self.tsc_hz);
@@ -122,7 +119,8 @@ impl<'a> Run<'a> {
             let mut io = established.reference(Work::Io)?;
             let mut costs = |work| -> Result<_, Failure> {
                 io.set_work(work);
-                let windows = (0..=effort.windows).map(|_| crate::cost::window(&mut io, effort.span));
+                let windows =
+                    (0..=effort.windows).map(|_| crate::cost::window(&mut io, effort.span));
                 let windows: Result<Vec<f64>, Failure> = windows.collect();
                 Ok(crate::cost::Spread::of(windows?.split_off(1)))
             };

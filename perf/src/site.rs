@@ -42,7 +42,7 @@ pub struct Site {
     _host: [Consumer; 2],
 }
 
-/// What carries changes to the workers.
+/// What carries changes to the workers. Those that may wait go with the next that may not.
 pub struct Snapshots {
     publisher: Publisher,
     network: Network,
@@ -56,7 +56,10 @@ impl Snapshots {
 }
 
 impl Plane for Snapshots {
-    fn publish(&mut self, catalog: &Catalog, _: Pace) {
+    fn publish(&mut self, catalog: &Catalog, pace: Pace) {
+        if pace == Pace::Soon {
+            return;
+        }
         let changed = Changed { catalog: true, ..Changed::default() };
         let next = self.publisher.current().next(catalog, &self.network, changed);
         self.publisher.publish(next);

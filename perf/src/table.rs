@@ -66,10 +66,7 @@ pub fn targets(targets: &[Target]) -> String {
             None => "not measured",
         };
         let reached = target.reached.as_deref().unwrap_or("-");
-        text += &format!(
-            "{:<50} {:<37} {reached:<32} {verdict}\n",
-            target.quantity, target.target
-        );
+        text += &format!("{:<50} {:<37} {reached:<32} {verdict}\n", target.quantity, target.target);
     }
     text
 }

@@ -25,7 +25,8 @@ pub struct Target {
 
 impl Target {
     fn at_most(quantity: &'static str, target: &'static str, limit: f64, got: Option<f64>) -> Self {
-        let reached = got.map(|got| if got < 10.0 { format!("{got:.2}") } else { format!("{got:.0}") });
+        let reached =
+            got.map(|got| if got < 10.0 { format!("{got:.2}") } else { format!("{got:.0}") });
         Self { quantity, target, reached, met: got.map(|got| got <= limit) }
     }
 }
@@ -35,14 +36,44 @@ pub fn targets(measured: &Measured, record: &Path) -> Vec<Target> {
     let rows = &measured.rows;
     let established = |count| worst_ratio(rows, count);
     vec![
-        Target::at_most("established, any mode, IPv4, 1 k connections", "<= 2.0 x 5tswap", 2.0, established(1000)),
-        Target::at_most("the same, 1 M connections, random order", "<= 3.0 x", 3.0, established(1_000_000)),
+        Target::at_most(
+            "established, any mode, IPv4, 1 k connections",
+            "<= 2.0 x 5tswap",
+            2.0,
+            established(1000),
+        ),
+        Target::at_most(
+            "the same, 1 M connections, random order",
+            "<= 3.0 x",
+            3.0,
+            established(1_000_000),
+        ),
         Target::at_most("the same, 10 M connections", "<= 4.0 x", 4.0, established(10_000_000)),
         Target::at_most("IPv6 against IPv4, any mode", "<= 1.25 x", 1.25, worst_family_ratio(rows)),
-        Target::at_most("instructions per established packet (recorded)", "<= 460", 460.0, most_instructions(record)),
-        Target::at_most("new connection: SYN, schedule, insert; any mode", "<= 1000 cycles", 1000.0, worst_opening(rows)),
-        Target::at_most("bytes per connection, IPv4, index included", "<= 160", 160.0, most_bytes(rows)),
-        Target::at_most("two workers over one, over the same of 5tswap", "<= 1.05", 1.05, scaling(rows)),
+        Target::at_most(
+            "instructions per established packet (recorded)",
+            "<= 460",
+            460.0,
+            most_instructions(record),
+        ),
+        Target::at_most(
+            "new connection: SYN, schedule, insert; any mode",
+            "<= 1000 cycles",
+            1000.0,
+            worst_opening(rows),
+        ),
+        Target::at_most(
+            "bytes per connection, IPv4, index included",
+            "<= 160",
+            160.0,
+            most_bytes(rows),
+        ),
+        Target::at_most(
+            "two workers over one, over the same of 5tswap",
+            "<= 1.05",
+            1.05,
+            scaling(rows),
+        ),
         load(measured),
         Target {
             quantity: "changes of rules under load",

@@ -13,14 +13,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use dpdk::Burst;
+use dpdk::{Burst, Cpu};
 use wire::build;
 
 use crate::cost::{Effort, Lap, Span, Spread, window};
 use crate::plan::{WAN, mac};
 use crate::reference::{Work, forward};
 use crate::row::{Failure, Row};
-use crate::stand::Stand;
+use crate::stand::{Stand, cpus};
 
 /// Packets in the file.
 const PACKETS: u16 = 64;
@@ -105,10 +105,15 @@ impl Session {
     fn start(file: &Path, mode: &str) -> Result<Self, Failure> {
         let vdev = format!("net_pcap0,rx_pcap={},infinite_rx=1", file.display());
         let prefix = format!("pointsman-testpmd-{}", std::process::id());
-        let mut command = Command::new(PROGRAM);
+        let cpus = cpus();
+        let cpu = |cpu: Option<&Cpu>| cpu.map_or(0, |cpu| cpu.0);
+        let lcores = format!("0@{},1@{}", cpu(cpus.first()), cpu(cpus.last()));
+        // Its output would come in blocks otherwise.
+        let mut command = Command::new("stdbuf");
         command
+            .args(["-oL", PROGRAM])
             .args(["--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "512"])
-            .args(["--lcores", "0@0,1@0-63", "--file-prefix", &prefix, "--vdev", &vdev, "--"])
+            .args(["--lcores", &lcores, "--file-prefix", &prefix, "--vdev", &vdev, "--"])
             .args(["-i", "--nb-cores=1", "--burst=32", "--total-num-mbufs=16384"])
             .arg(format!("--forward-mode={mode}"));
         let spawned = command
@@ -193,7 +198,8 @@ struct Capture(PathBuf);
 
 impl Capture {
     fn new() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("pointsman-bench-{}.pcap", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("pointsman-bench-{}.pcap", std::process::id()));
         let mut bytes = Vec::new();
         // Little-endian microseconds, Ethernet: the header of a pcap file.
         for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1] {

@@ -108,9 +108,9 @@ impl Traffic {
         either!(self, compact => compact.frame_bytes())
     }
 
-    /// Puts the flows into an order that has nothing to do with theirs, the same each time.
-    pub fn shuffle(&mut self) {
-        either!(self, compact => compact.shuffle());
+    /// Puts the flows into an order that has nothing to do with theirs: another for each seed.
+    pub fn shuffle(&mut self, seed: u64) {
+        either!(self, compact => compact.shuffle(seed));
     }
 
     /// Makes blank frames those of the flows from `from` on, in turn; returns where to go on.
@@ -221,8 +221,8 @@ impl<const HEAD: usize, const SPAN: usize> Compact<HEAD, SPAN> {
         self.templates[0].iter().map(|template| template.len).max().unwrap_or(0)
     }
 
-    fn shuffle(&mut self) {
-        let mut random = Random::new(self.records.len() as u64);
+    fn shuffle(&mut self, seed: u64) {
+        let mut random = Random::new(seed);
         for index in (1..self.records.len()).rev() {
             let other = random.below(index as u64 + 1) as usize;
             self.records.swap(index, other);
@@ -397,7 +397,7 @@ mod tests {
         for n in 0..100 {
             traffic.push(Flow { src: address(n), dst: address(80) });
         }
-        traffic.shuffle();
+        traffic.shuffle(1);
         let ports = traffic.records.iter().map(|record| record.span[11]);
         let ports: Vec<u8> = ports.collect();
         assert!(!ports.is_sorted());
