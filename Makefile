@@ -6,12 +6,13 @@ TOPOLOGY ?= two-arm
 FUZZ_SECONDS ?= 600
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PYTHON := /usr/bin/python3 -B
+WITH_DPDK := --workspace --exclude wire --exclude lb --exclude control
 NEED_ROOT = @test "$$(id -u)" -eq 0 || { echo \
 	"make $@ needs root: it makes network namespaces. make test-pure and make check do not." >&2; \
 	exit 1; }
 
 .DEFAULT_GOAL := list
-.PHONY: list demo test check test-pure test-lab fuzz lab-up lab-down
+.PHONY: list demo test check test-pure test-lab bench bench-instructions fuzz lab-up lab-down
 
 list: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -26,7 +27,7 @@ test: ## everything: format, lints, unit tests, the lab (root)
 	lab/install.sh test
 	$(MAKE) check
 	$(MAKE) test-pure
-	cargo test --workspace --exclude wire --exclude lb --exclude control
+	cargo test $(WITH_DPDK)
 	$(MAKE) test-lab
 
 check: ## format and lints
@@ -39,8 +40,15 @@ test-pure: ## the crates without DPDK: no root, no hugepages, seconds
 # With overflow checks and debug assertions, which a release build and so the demo go without.
 test-lab: ## the lab alone: end to end, in namespaces (root)
 	$(NEED_ROOT)
-	cargo build -p appliance
+	cargo test --no-run $(WITH_DPDK)
 	cd lab/tests && POINTSMAN=$(TARGET)/debug/pointsman $(PYTHON) -m pytest -q -p no:cacheprovider
+
+bench: ## what a packet costs, beside testpmd: 10 minutes (QUICK=1: 2) [PAGES=huge] [JSON=F] [SVG=F]
+	cargo run --release -p perf --bin bench -- $(if $(QUICK),--quick) \
+		$(if $(PAGES),--pages $(PAGES)) $(if $(JSON),--json $(JSON)) $(if $(SVG),--svg $(SVG))
+
+bench-instructions: ## instructions per packet against those recorded (RECORD=1: records them)
+	cargo run --release -p perf --bin instructions -- $(if $(RECORD),--record)
 
 fuzz: ## every fuzz target for FUZZ_SECONDS each (nightly Rust, cargo-fuzz)
 	@set -e; for dir in appliance/*/fuzz; do \

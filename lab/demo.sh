@@ -18,19 +18,23 @@ say() {
     printf '\n== %s\n' "$*"
 }
 
-# What a director might leave behind on the host, and an empty folder that DPDK made.
+# What the director might leave behind on the host: its files, and the folder that DPDK made.
 traces() {
-    find /run/pointsman /run/dpdk /dev/hugepages -name '*pointsman*' 2>/dev/null || true
-    find /run/dpdk -maxdepth 0 -empty 2>/dev/null || true
+    find /run/pointsman /run/dpdk /dev/hugepages /dev/shm -name "*pointsman-$director_pid*" \
+        2>/dev/null || true
+    if [[ $dpdk_folder_before == no ]]; then
+        find /run/dpdk -maxdepth 0 -empty 2>/dev/null || true
+    fi
 }
 
 clean_up() {
-    local status=$?
+    local status=$? left
     trap - EXIT
     "$here/net.sh" down "$PREFIX" || status=1
     "$here/net.sh" check-clean "$PREFIX" || status=1
-    if [[ $(traces) != "$traces_before" ]]; then
-        printf 'the demo left files behind:\n%s\n' "$(traces)" >&2
+    left=$(traces)
+    if [[ -n $left ]]; then
+        printf 'the demo left files behind:\n%s\n' "$left" >&2
         status=1
     fi
     exit "$status"
@@ -156,7 +160,8 @@ if [[ $(id -u) -ne 0 ]]; then
 fi
 "$here/net.sh" check-clean "$PREFIX" \
     || { echo "an earlier demo is still there: lab/net.sh down $PREFIX" >&2; exit 1; }
-traces_before=$(traces)
+director_pid=none
+dpdk_folder_before=$([[ -d /run/dpdk ]] && echo yes || echo no)
 build
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
@@ -164,6 +169,7 @@ say "Building the lab: client, router, director, three real servers"
 BIG_MB=1 "$here/net.sh" up two-arm "$PREFIX"
 BIG_MB=1 "$here/servers.sh" up "$PREFIX"
 "$here/director.sh" start "$PREFIX"
+director_pid=$(< "$STATE/director.pid")
 "$here/director.sh" address "$PREFIX"
 make_ipvsadm
 load_rules

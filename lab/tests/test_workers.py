@@ -37,7 +37,7 @@ def test_many_clients_are_all_answered_in_turn(lab, mode):
     answers = lab.fetch_from_all(sources, f"http://{mode.vip}/", each)
     counts = spread(answers)
     assert sum(counts.values()) == 256
-    assert max(counts.values()) - min(counts.values()) <= lab.shape.workers
+    assert max(counts.values()) - min(counts.values()) <= 1, "workers share the turns"
     assert lab.stats(f"TCP {mode.vip}:80")[0] == 256
 
 

@@ -9,12 +9,16 @@ import socket
 import sys
 
 
-def ask(source: str, target: tuple[str, int], count: int) -> list[dict | None]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((source, 0))
-        sock.connect(target)
-        sock.settimeout(1)
-        return [exchange(sock, f"request {number}") for number in range(count)]
+def open_socket(source: str, target: tuple[str, int]) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((source, 0))
+    sock.connect(target)
+    sock.settimeout(1)
+    return sock
+
+
+def ask(sock: socket.socket, count: int) -> list[dict | None]:
+    return [exchange(sock, f"request {number}") for number in range(count)]
 
 
 def exchange(sock: socket.socket, payload: str) -> dict | None:
@@ -36,4 +40,6 @@ def exchange(sock: socket.socket, payload: str) -> dict | None:
 if __name__ == "__main__":
     source, address, port, count, sockets = sys.argv[1:]
     target = (address, int(port))
-    json.dump([ask(source, target, int(count)) for _ in range(int(sockets))], sys.stdout)
+    # All are open at once, so that no two have the same port.
+    opened = [open_socket(source, target) for _ in range(int(sockets))]
+    json.dump([ask(sock, int(count)) for sock in opened], sys.stdout)

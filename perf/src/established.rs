@@ -84,6 +84,7 @@ impl Established {
         let poll = loops.into_iter().next().ok_or(Failure::Thread)?;
         let mut rig = Rig::new(poll, bench_ends, blanks);
         open(&mut rig, plan, &requests, |flow| replies.push(flow))?;
+        answer_each(&mut rig, &replies)?;
         requests.shuffle(1);
         replies.shuffle(2);
         let (requests, replies) = (Arc::new(requests), Arc::new(replies));
@@ -169,6 +170,19 @@ pub fn open(
     rig.check_all_left()?;
     let (live, wanted) = (rig.live(), requests.len() as u32);
     if live == wanted { Ok(()) } else { Err(Failure::Connections { wanted, live }) }
+}
+
+/// Sends one reply in each connection: what is found out with the first is known then.
+fn answer_each(rig: &mut Rig, replies: &Traffic) -> Result<(), Failure> {
+    let mut next = 0;
+    while next < replies.len() {
+        let count = BURST.min(replies.len() - next);
+        rig.send(Side::Lan, replies, next, count, Segment::Data)?;
+        rig.turn();
+        rig.drain(Side::Wan, |_| ());
+        next += count;
+    }
+    rig.check_all_left()
 }
 
 /// Packets of open connections.

@@ -78,6 +78,33 @@ impl Reference {
         ((self.ends, self.bench), self.blanks)
     }
 
+    /// Gives the loop a burst.
+    ///
+    /// # Errors
+    /// The pool is empty, or the loop left frames there.
+    #[inline]
+    pub fn feed(&mut self) -> Result<(), Failure> {
+        self.blanks.take(&mut self.frames, BURST)?;
+        let frames = self.frames.as_mut_slice();
+        self.next = self.traffic.fill(self.next, frames, Segment::Data)?;
+        self.bench.feed(&mut self.frames)
+    }
+
+    /// One turn of the loop; returns how many frames it forwarded.
+    #[inline]
+    pub fn forward(&mut self) -> u64 {
+        let LoopEnds { rx, tx } = &mut self.ends;
+        let forwarded = forward(rx, tx, &mut self.burst, self.work) as u64;
+        self.fed += forwarded;
+        forwarded
+    }
+
+    /// Takes and frees what the loop sent.
+    #[inline]
+    pub fn drain(&mut self) {
+        self.left += self.bench.drain(&mut self.burst, |_| ());
+    }
+
     /// Does other work from now on.
     pub fn set_work(&mut self, work: Work) {
         self.work = work;
@@ -86,14 +113,9 @@ impl Reference {
 
 impl Lap for Reference {
     fn lap(&mut self) -> Result<u64, Failure> {
-        self.blanks.take(&mut self.frames, BURST)?;
-        let frames = self.frames.as_mut_slice();
-        self.next = self.traffic.fill(self.next, frames, Segment::Data)?;
-        self.bench.feed(&mut self.frames)?;
-        let LoopEnds { rx, tx } = &mut self.ends;
-        let forwarded = forward(rx, tx, &mut self.burst, self.work) as u64;
-        self.left += self.bench.drain(&mut self.burst, |_| ());
-        self.fed += forwarded;
+        self.feed()?;
+        let forwarded = self.forward();
+        self.drain();
         Ok(forwarded)
     }
 

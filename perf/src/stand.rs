@@ -5,6 +5,10 @@
 //! the same number. A worker has two queues of each, one that it receives from and one that it
 //! sends by; the bench has the other ends. Blank buffers come from `net_null` devices, in bursts, as
 //! a driver takes them from the pool.
+//!
+//! On normal pages DPDK gives each buffer of 2 KiB a page of its own, all at the same offset, so
+//! that a burst of them competes for a few sets of the L1 cache. That makes every loop dearer, the
+//! reference most, and would flatter the ratio; so short frames lie in small buffers there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,18 +20,37 @@ use crate::row::Failure;
 /// Workers that there can be.
 pub const WORKERS_MAX: u16 = 2;
 
-const POOL: u32 = 16_383;
-const MEMORY_MB: u64 = 256;
+const POOL: u32 = 8191;
+const MEMORY_MB: u64 = 128;
+/// Bytes of small buffers: with their headers six lie on a page.
+pub const SMALL: u16 = 320;
+/// Bytes of Ethernet header and FCS, which an MTU leaves out.
+const FRAME_OVERHEAD: u16 = 18;
+/// RFC 791: every link carries packets of 68 bytes.
+const MTU_MIN: u16 = 68;
 
 /// Everything that outlives a row.
 pub struct Stand {
     /// DPDK's environment.
     pub eal: Eal,
+    /// The pages under the buffers.
+    pub pages: Pages,
     pool: Pool,
+    /// Buffers for short frames, on normal pages.
+    small: Pool,
     wan: Nic,
     lan: Nic,
     reference: Nic,
     blanks: BTreeMap<u16, Nic>,
+}
+
+/// The pages under the buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pages {
+    /// Pages of 4 KiB: any machine has them.
+    Normal,
+    /// Reserved hugepages: `sysctl vm.nr_hugepages=128`.
+    Huge,
 }
 
 /// The ends of a NIC that a forwarding loop holds.
@@ -54,13 +77,15 @@ impl Stand {
     ///
     /// # Errors
     /// EAL or a device refused.
-    pub fn new() -> Result<Self, Failure> {
-        let eal = Eal::init(&arguments())?;
+    pub fn new(pages: Pages) -> Result<Self, Failure> {
+        let eal = Eal::init(&arguments(pages))?;
         let pool = Pool::new(&eal, &PoolConfig::new("bench", POOL))?;
+        let config = PoolConfig { segment_bytes: SMALL, ..PoolConfig::new("bench-small", POOL) };
+        let small = Pool::new(&eal, &config)?;
         let open = |name| Nic::open(&eal, name);
         let (wan, lan) = (open("net_ring_wan")?, open("net_ring_lan")?);
         let reference = open("net_ring_swap")?;
-        Ok(Self { eal, pool, wan, lan, reference, blanks: BTreeMap::new() })
+        Ok(Self { eal, pages, pool, small, wan, lan, reference, blanks: BTreeMap::new() })
     }
 
     /// Both NICs of a director, for each of `workers` workers.
@@ -95,17 +120,25 @@ impl Stand {
         };
         // A loop of the product and the reference loop beside it.
         let queues = 2 * workers;
-        let rx = start(nic, &self.pool, queues, 1)?.0;
+        let config = NicConfig { mtu: bytes.clamp(MTU_MIN, 1500), ..config(queues, 1) };
+        let is_small = self.pages == Pages::Normal && bytes <= SMALL - FRAME_OVERHEAD;
+        let pool = if is_small { &self.small } else { &self.pool };
+        let rx = start(nic, pool, &config)?.0;
         Ok(rx.into_iter().map(Blanks).collect())
     }
 
-    /// Opens a device with one queue each way, receiving into the stand's pool.
+    /// Opens a device with one queue each way, which receives short frames.
     ///
     /// # Errors
     /// The device refused.
     pub fn open(&self, device: &str) -> Result<(Nic, RxQueue, TxQueue), Failure> {
         let mut nic = Nic::open(&self.eal, device)?;
-        let (mut rx, mut tx) = start(&mut nic, &self.pool, 1, 1)?;
+        let (pool, mtu) = match self.pages {
+            Pages::Normal => (&self.small, SMALL - FRAME_OVERHEAD),
+            Pages::Huge => (&self.pool, 1500),
+        };
+        let config = NicConfig { mtu, ..config(1, 1) };
+        let (mut rx, mut tx) = start(&mut nic, pool, &config)?;
         match (rx.pop(), tx.pop()) {
             (Some(rx), Some(tx)) => Ok((nic, rx, tx)),
             _ => Err(Failure::Buffers { wanted: 1, got: 0 }),
@@ -165,7 +198,7 @@ impl BenchEnds {
 
 fn wires(nic: &mut Nic, pool: &Pool, workers: u16) -> Result<Vec<Wire>, Failure> {
     let queues = 2 * workers;
-    let (rx, tx) = start(nic, pool, queues, queues)?;
+    let (rx, tx) = start(nic, pool, &config(queues, queues))?;
     let (mut rx, mut tx) = (rx.into_iter(), tx.into_iter());
     let wire = || {
         let (feed, send) = (tx.next()?, tx.next()?);
@@ -175,35 +208,41 @@ fn wires(nic: &mut Nic, pool: &Pool, workers: u16) -> Result<Vec<Wire>, Failure>
     Ok(std::iter::from_fn(wire).collect())
 }
 
+fn config(rx_queues: u16, tx_queues: u16) -> NicConfig {
+    NicConfig { rx_queues, tx_queues, ..NicConfig::default() }
+}
+
 fn start(
     nic: &mut Nic,
     pool: &Pool,
-    rx_queues: u16,
-    tx_queues: u16,
+    config: &NicConfig,
 ) -> Result<(Vec<RxQueue>, Vec<TxQueue>), Failure> {
     nic.stop()?;
-    nic.configure(&NicConfig { rx_queues, tx_queues, ..NicConfig::default() }, pool)?;
+    nic.configure(config, pool)?;
     let queues = nic.start()?;
     Ok((queues.rx, queues.tx))
 }
 
-/// EAL's arguments: hugepages where enough are free, one lcore of its own that sleeps.
-fn arguments() -> Vec<String> {
-    let mut args = vec![
+/// EAL's arguments for memory, which testpmd takes too.
+pub fn memory_arguments(pages: Pages) -> Vec<String> {
+    let pages: &[&str] = match pages {
+        Pages::Huge => &["--in-memory"],
+        Pages::Normal => &["--no-huge", "--no-shconf"],
+    };
+    let memory = ["-m".to_owned(), MEMORY_MB.to_string()];
+    pages.iter().map(|word| (*word).to_owned()).chain(memory).collect()
+}
+
+/// EAL's arguments: one lcore of its own, which sleeps.
+fn arguments(pages: Pages) -> Vec<String> {
+    let own = [
         "--no-pci".to_owned(),
         "--no-telemetry".to_owned(),
         "--log-level=error".to_owned(),
         format!("--file-prefix=pointsman-bench-{}", std::process::id()),
         format!("--lcores=0@{}", cpus().first().map_or(0, |cpu| cpu.0)),
-        "-m".to_owned(),
-        MEMORY_MB.to_string(),
     ];
-    if free_hugepages_mb() >= MEMORY_MB {
-        args.push("--in-memory".to_owned());
-    } else {
-        args.extend(["--no-huge", "--no-shconf"].map(str::to_owned));
-    }
-    args
+    own.into_iter().chain(memory_arguments(pages)).collect()
 }
 
 /// CPUs that this process may use.
@@ -215,14 +254,4 @@ pub fn cpus() -> Vec<Cpu> {
         Some(first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?)
     });
     ranges.flatten().map(Cpu).collect()
-}
-
-/// MiB of hugepages that are free.
-pub fn free_hugepages_mb() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
-    };
-    field("HugePages_Free:") * field("Hugepagesize:") / 1024
 }

@@ -104,7 +104,7 @@ fn load(measured: &Measured) -> Target {
 }
 
 /// Rows over TCP in frames of 64 bytes to one service.
-fn usual<'a>(rows: &'a [Row], family: u8) -> impl Iterator<Item = &'a Row> {
+fn usual(rows: &[Row], family: u8) -> impl Iterator<Item = &Row> {
     rows.iter().filter(move |row| {
         row.group == "established"
             && row.family == Some(family)
@@ -129,7 +129,9 @@ fn worst_family_ratio(rows: &[Row]) -> Option<f64> {
 
 fn worst_opening(rows: &[Row]) -> Option<f64> {
     let openings = rows.iter().filter(|row| {
-        row.group == "new connections" && row.family == Some(4) && row.name.starts_with("SYN, ")
+        row.group == "new connections"
+            && row.family == Some(4)
+            && row.name == "SYN, schedule, insert"
     });
     worst(openings.map(|row| row.cycles.map(|cycles| cycles.median)))
 }

@@ -20,7 +20,7 @@ use crate::cost::{Effort, Lap, Span, Spread, window};
 use crate::plan::{WAN, mac};
 use crate::reference::{Work, forward};
 use crate::row::{Failure, Row};
-use crate::stand::{Stand, cpus};
+use crate::stand::{Pages, SMALL, Stand, cpus, memory_arguments};
 
 /// Packets in the file.
 const PACKETS: u16 = 64;
@@ -43,7 +43,7 @@ pub fn rows(stand: &Stand, effort: Effort, tsc_hz: u64) -> Result<Vec<Row>, Fail
         let own = Spread::of(costs?.split_off(1));
         let own_row = Row::new("reference on net_pcap", format!("{name}, ours"));
         let real_row = Row::new("reference on net_pcap", format!("{name}, {PROGRAM}"));
-        match testpmd(&file.0, name, effort) {
+        match testpmd(&file.0, name, effort, stand.pages) {
             Ok(real) => {
                 rows.push(real_row.packets((real, real), tsc_hz));
                 rows.push(own_row.packets((own, real), tsc_hz));
@@ -73,8 +73,8 @@ impl Lap for OnFile {
 }
 
 /// Nanoseconds per packet of testpmd's forwarding thread.
-fn testpmd(file: &Path, mode: &str, effort: Effort) -> Result<Spread, Failure> {
-    let mut session = Session::start(file, mode)?;
+fn testpmd(file: &Path, mode: &str, effort: Effort, pages: Pages) -> Result<Spread, Failure> {
+    let mut session = Session::start(file, mode, pages)?;
     let window = match effort.span {
         Span::Nanoseconds(ns) => Duration::from_nanos(2 * ns).max(Duration::from_millis(100)),
         Span::Units(_) => Duration::from_millis(100),
@@ -102,7 +102,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(file: &Path, mode: &str) -> Result<Self, Failure> {
+    fn start(file: &Path, mode: &str, pages: Pages) -> Result<Self, Failure> {
         let vdev = format!("net_pcap0,rx_pcap={},infinite_rx=1", file.display());
         let prefix = format!("pointsman-testpmd-{}", std::process::id());
         let cpus = cpus();
@@ -112,10 +112,14 @@ impl Session {
         let mut command = Command::new("stdbuf");
         command
             .args(["-oL", PROGRAM])
-            .args(["--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "512"])
+            .args(memory_arguments(pages))
+            .args(["--no-pci", "--no-telemetry"])
             .args(["--lcores", &lcores, "--file-prefix", &prefix, "--vdev", &vdev, "--"])
-            .args(["-i", "--nb-cores=1", "--burst=32", "--total-num-mbufs=16384"])
+            .args(["-i", "--nb-cores=1", "--burst=32", "--total-num-mbufs=8192"])
             .arg(format!("--forward-mode={mode}"));
+        if pages == Pages::Normal {
+            command.arg(format!("--mbuf-size={}", SMALL + dpdk::HEADROOM));
+        }
         let spawned = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

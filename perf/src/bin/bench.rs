@@ -9,7 +9,7 @@ use clap::Parser;
 use perf::plot;
 use perf::row::{Failure, Row};
 use perf::run::{Measured, Pace, Run};
-use perf::stand::{Stand, cpus, free_hugepages_mb};
+use perf::stand::{Pages, Stand, cpus};
 use perf::table;
 use perf::targets::{Target, targets};
 use serde::Serialize;
@@ -20,6 +20,9 @@ struct Options {
     /// Two minutes instead of ten; up to a million connections.
     #[arg(long)]
     quick: bool,
+    /// The pages under packet buffers.
+    #[arg(long, value_enum, default_value = "normal")]
+    pages: Pages,
     /// Measures only groups of rows whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
@@ -45,7 +48,7 @@ struct Machine {
     cpus: usize,
     tsc_hz: u64,
     dpdk: &'static str,
-    hugepages_free_mb: u64,
+    pages: String,
     commit: String,
     load_before: String,
     load_after: String,
@@ -63,8 +66,8 @@ fn main() -> ExitCode {
 }
 
 fn measure(options: &Options) -> Result<(), Failure> {
-    let stand = Stand::new()?;
-    let mut machine = Machine::new(stand.eal.tsc_hz());
+    let stand = Stand::new(options.pages)?;
+    let mut machine = Machine::new(&stand);
     println!("{machine}\n\n{}", table::heading());
     let (eal, only) = (stand.eal.clone(), options.only.clone());
     let pace = if options.quick { Pace::Quick } else { Pace::Full };
@@ -98,7 +101,7 @@ fn file(path: &Path, error: std::io::Error) -> Failure {
 }
 
 impl Machine {
-    fn new(tsc_hz: u64) -> Self {
+    fn new(stand: &Stand) -> Self {
         let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = text.lines().find_map(|line| line.strip_prefix("model name"));
         let git = Command::new("git")
@@ -108,9 +111,9 @@ impl Machine {
         Self {
             processor: model.unwrap_or("unknown").trim_start_matches([' ', '\t', ':']).to_owned(),
             cpus: cpus().len(),
-            tsc_hz,
+            tsc_hz: stand.eal.tsc_hz(),
             dpdk: dpdk::release(),
-            hugepages_free_mb: free_hugepages_mb(),
+            pages: format!("{:?}", stand.pages).to_lowercase(),
             commit: commit.unwrap_or_default(),
             load_before: load(),
             load_after: String::new(),
@@ -122,12 +125,12 @@ impl std::fmt::Display for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} x {}, TSC {:.3} GHz, {}, {} MiB of hugepages free, commit {}, load {}",
+            "{} x {}, TSC {:.3} GHz, {}, {} pages, commit {}, load {}",
             self.cpus,
             self.processor,
             self.tsc_hz as f64 / 1e9,
             self.dpdk,
-            self.hugepages_free_mb,
+            self.pages,
             self.commit,
             self.load_before
         )
