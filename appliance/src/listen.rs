@@ -36,7 +36,7 @@ const UNREAD_MAX: Duration = Duration::from_secs(30);
 /// Lines carried out for a client before the others get their turn.
 const LINES_PER_TURN: usize = 16;
 /// How long workers may take for the next piece of a listing.
-const PIECE_WITHIN: Duration = Duration::from_secs(2);
+const PIECE_WITHIN: Duration = Duration::from_secs(30);
 /// How often a listing looks for more.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 

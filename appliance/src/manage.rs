@@ -4,9 +4,10 @@
 //! One thread and one task at a time, so that nothing here is shared or locked. What may wait
 //! (a client, the kernel) waits in a task of its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -43,6 +44,8 @@ use crate::plane::DataPlane;
 const SOON: Duration = Duration::from_millis(1);
 /// How often rules are saved at most.
 const SAVE_EVERY: Duration = Duration::from_millis(5);
+/// How long to wait after rules could not be saved.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
 /// How often removed servers are swept and neighbours in use are named.
 const SWEEP: Duration = Duration::from_secs(2);
 
@@ -107,6 +110,8 @@ pub struct Shared {
     mirror: Option<Mirror>,
     limits: Limits,
     start: Instant,
+    /// Whether there are rules that were not saved yet.
+    unsaved: Cell<bool>,
 }
 
 /// The management core, ready to serve.
@@ -135,6 +140,9 @@ impl Management {
             let (mirror, changes) = runtime.block_on(Mirror::start(interfaces))?;
             (Some(mirror), Some(changes))
         };
+        if config.control.netlink.is_some() {
+            warn!("[control] netlink: this release serves no netlink socket; use the line socket");
+        }
         let Links { catalog, figures, network, publisher, wanted, .. } = links;
         let (ports, owner) = (config.local_ports.clone(), config.workers.owner);
         let plane = DataPlane::new(publisher, network, ports, owner);
@@ -156,6 +164,7 @@ impl Management {
             mirror,
             limits: links.limits,
             start: links.start,
+            unsaved: Cell::new(false),
         });
         let (config, config_path) = (config.clone(), config_path.to_owned());
         Ok(Self { shared, runtime, changes, config, config_path })
@@ -232,15 +241,30 @@ impl Shared {
         Tick::from_millis(self.start.elapsed().as_millis() as u64)
     }
 
-    /// Writes the rules beside the file, and puts them in its place.
-    fn save_rules(&self, path: &Path) {
-        let text = rules::write(self.director.borrow().catalog());
-        let beside = path.with_extension("new");
-        let saved = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
-        if let Err(error) = saved {
-            warn!("rules were not saved to {}: {error}", path.display());
+    /// Saves the rules if they changed since they were saved; says whether they are safe.
+    fn save_rules(&self, path: &Path) -> bool {
+        let mut director = self.director.borrow_mut();
+        let changed = director.plane().take_rules_changed() || self.unsaved.get();
+        if !changed {
+            return true;
         }
+        let saved = replace_file(path, &rules::write(director.catalog()));
+        if let Err(error) = &saved {
+            warn!("rules were not saved to {}, which is tried again: {error}", path.display());
+        }
+        self.unsaved.set(saved.is_err());
+        saved.is_ok()
     }
+}
+
+/// Writes a file beside another, and puts it in the other's place.
+fn replace_file(path: &Path, text: &str) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut file = fs::File::create(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_data()?;
+    fs::rename(&beside, path)
 }
 
 fn load_rules(director: &mut Director<DataPlane>, config: &Config) -> Result<(), ManageError> {
@@ -273,8 +297,7 @@ async fn follow(shared: Rc<Shared>, mut changes: mpsc::Receiver<NetworkChange>) 
 async fn publish_soon(shared: Rc<Shared>, saved_rules: Option<PathBuf>) {
     let mut soon = interval(SOON);
     soon.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut saved = Instant::now();
-    let mut unsaved = false;
+    let (mut saved, mut pause) = (Instant::now(), SAVE_EVERY);
     loop {
         soon.tick().await;
         {
@@ -282,18 +305,15 @@ async fn publish_soon(shared: Rc<Shared>, saved_rules: Option<PathBuf>) {
             if director.plane().is_pending() {
                 director.with_plane(|plane, catalog, _| plane.flush(catalog));
             }
-            unsaved |= director.plane().take_rules_changed();
         }
-        if let Some(path) = saved_rules.as_deref().filter(|_| unsaved)
-            && saved.elapsed() >= SAVE_EVERY
-        {
-            shared.save_rules(path);
-            (saved, unsaved) = (Instant::now(), false);
+        if let Some(path) = saved_rules.as_deref().filter(|_| saved.elapsed() >= pause) {
+            let is_safe = shared.save_rules(path);
+            pause = if is_safe { SAVE_EVERY } else { SAVE_AGAIN };
+            saved = Instant::now();
         }
-        while let Some(neighbour) = shared.wanted.pop() {
-            if let Some(mirror) = &shared.mirror {
-                mirror.ask(neighbour);
-            }
+        let wanted: HashSet<Neighbour> = std::iter::from_fn(|| shared.wanted.pop()).collect();
+        if let Some(mirror) = &shared.mirror {
+            wanted.into_iter().for_each(|neighbour| mirror.ask(neighbour));
         }
     }
 }

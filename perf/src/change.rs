@@ -2,8 +2,8 @@
 //! Rules that change under load: what is lost, what moves to another server, what is delayed.
 //!
 //! One thread forwards packets of established connections and looks at each that leaves; the other
-//! is the management core, which reads lines of ipvsadm. A turn's delay is its processor time, since
-//! on a busy machine the clock on the wall tells of other programs.
+//! is the management core, which reads lines of ipvsadm. A turn's delay is its processor time,
+//! since on a busy machine the clock on the wall tells of other programs.
 
 use std::fmt::Write;
 use std::sync::Arc;

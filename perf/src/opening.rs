@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! New connections: their first packets, their whole lives, and both kinds of packets mixed.
 //!
-//! For whole lives time runs so fast that as many connections end as begin: the table holds a steady
-//! number of connections in TIME_WAIT, and what their expiry costs is in the figure.
+//! For whole lives time runs so fast that as many connections end as begin: the table holds a
+//! steady number of connections in TIME_WAIT, and what their expiry costs is in the figure.
 
 use std::sync::Arc;
 

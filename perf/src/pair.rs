@@ -2,9 +2,9 @@
 //! One worker against two, with and without frames handed from one to the other.
 //!
 //! Each thread feeds its own worker and takes what it sends. Without hand-off it feeds frames of
-//! flows that its worker owns, as a NIC does whose hashing agrees with ours; with hand-off, frames of
-//! all flows, so that half of them change hands. The cost is the processor time of both threads over
-//! the packets that left.
+//! flows that its worker owns, as a NIC does whose hashing agrees with ours; with hand-off, frames
+//! of all flows, so that half of them change hands. The cost is the processor time of both threads
+//! over the packets that left.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};

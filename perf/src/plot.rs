@@ -2,7 +2,8 @@
 //! Cost against number of connections, as SVG.
 //!
 //! The cost is the ratio to 5tswap on the same machine, so that systems which were measured
-//! elsewhere can stand beside ours. Lines of others are dashed; README.md says where they come from.
+//! elsewhere can stand beside ours. Lines of others are dashed; README.md says where they come
+//! from.
 
 use std::fmt::Write;
 

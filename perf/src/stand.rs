@@ -3,8 +3,8 @@
 //!
 //! Each NIC is a `net_ring` device: what is sent by one of its queues is received by the queue of
 //! the same number. A worker has two queues of each, one that it receives from and one that it
-//! sends by; the bench has the other ends. Blank buffers come from `net_null` devices, in bursts, as
-//! a driver takes them from the pool.
+//! sends by; the bench has the other ends. Blank buffers come from `net_null` devices, in bursts,
+//! as a driver takes them from the pool.
 //!
 //! On normal pages DPDK gives each buffer of 2 KiB a page of its own, all at the same offset, so
 //! that a burst of them competes for a few sets of the L1 cache. That makes every loop dearer, the

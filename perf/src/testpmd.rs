@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The real `dpdk-testpmd` beside our reference loops, on the same `net_pcap` file.
 //!
-//! net_pcap keeps every packet of its file in a buffer of its own and copies it for each receive; so
-//! the file is small. There is no file to write to: frames are freed and counted. testpmd's cost is
-//! the processor time of its forwarding thread, as the kernel accounts it, over what its NIC counted.
+//! net_pcap keeps every packet of its file in a buffer of its own and copies it for each receive;
+//! so the file is small. There is no file to write to: frames are freed and counted. testpmd's cost
+//! is the processor time of its forwarding thread, as the kernel accounts it, over what its NIC
+//! counted.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
