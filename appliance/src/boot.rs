@@ -16,8 +16,7 @@ use tracing::{info, warn};
 
 use crate::cpus::Cpus;
 use crate::host::HostInterface;
-use crate::listen::{ClaimedSocket, claim_socket};
-use crate::manage::Management;
+use crate::manage::{Core, Doors, Management};
 use assembly::Assembly;
 use eal::Pages;
 pub use error::BootError;
@@ -31,10 +30,12 @@ const RING_SLOTS: u32 = 2048;
 /// # Errors
 /// Why it did not start; everything that was made is undone.
 pub fn run(path: &Path) -> Result<(), BootError> {
+    // First of all: a signal of the first moments must not leave a socket behind.
+    let core = Core::start()?;
     let plan = Plan::new(path)?;
     let eal = Eal::init(&eal::arguments(&plan.config, &plan.cpus, plan.pages))?;
     info!("{} is up", dpdk::release());
-    let outcome = serve(&eal, plan);
+    let outcome = serve(&eal, core, plan);
     if let Err(error) = eal.cleanup() {
         warn!("DPDK did not end cleanly: {error}");
     }
@@ -45,7 +46,7 @@ pub fn run(path: &Path) -> Result<(), BootError> {
 struct Plan<'a> {
     config_path: &'a Path,
     config: Config,
-    socket: ClaimedSocket,
+    doors: Doors,
     /// Of each NIC.
     host_interfaces: Vec<Option<HostInterface>>,
     cpus: Cpus,
@@ -55,29 +56,29 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(config_path: &'a Path) -> Result<Self, BootError> {
         let config = Config::load(config_path)?;
-        // First of all: a second start must not touch what the first uses, NICs included.
-        let socket = claim_socket(&config.control.socket)?;
+        // A second start must not touch what the first uses, NICs included.
+        let doors = Doors::claim(&config)?;
         let claim = |nic: &config::Nic| nic.host_interface.as_deref().map(HostInterface::claim);
         let claimed = config.nics.iter().map(|nic| claim(nic).transpose());
         let host_interfaces = claimed.collect::<Result<_, _>>()?;
         let cpus = Cpus::assign(config.eal.lcores.as_deref(), config.workers.count)?;
         let pages = Pages::choose(&config.eal)?;
-        Ok(Self { config_path, config, socket, host_interfaces, cpus, pages })
+        Ok(Self { config_path, config, doors, host_interfaces, cpus, pages })
     }
 }
 
-fn serve(eal: &Eal, plan: Plan<'_>) -> Result<(), BootError> {
-    let Plan { config_path, config, socket, host_interfaces, cpus, pages } = plan;
+fn serve(eal: &Eal, core: Core, plan: Plan<'_>) -> Result<(), BootError> {
+    let Plan { config_path, config, doors, host_interfaces, cpus, pages } = plan;
     let pool = eal::pool(eal, &config, pages)?;
     let mut ports = Vec::new();
     for (nic, host) in config.nics.iter().zip(host_interfaces) {
         ports.push(Port::open(eal, &pool, nic, host, &config)?);
     }
     let (assembly, links) = Assembly::new(eal, &pool, &config, ports)?;
-    let management = Management::new(&config, config_path, links)?;
+    let management = Management::new(core, &config, config_path, links)?;
     let stop = Arc::new(AtomicBool::new(false));
     let threads = assembly.start(eal, &cpus, &stop)?;
-    let outcome = management.run(socket);
+    let outcome = management.run(doors);
     stop.store(true, Ordering::Relaxed);
     let died = threads.into_iter().filter_map(|thread| thread.join().err()).count();
     outcome?;

@@ -5,21 +5,24 @@
 //! its other lines to stderr, and its status is the exit status. Names of hosts and ports are
 //! this side's business: they are resolved before a line is sent, and put in place of numbers in a
 //! listing without `-n`. What has no names in it is passed on as it was written, so that the
-//! director finds the mistakes.
+//! director finds the mistakes. A director that says nothing for half a minute hangs, and is not
+//! waited for.
 
+mod connect;
 mod names;
 mod restore;
 mod services;
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use control::command::Command;
 use control::config;
-use control::names::Localizer;
+use control::help;
+use control::names::{Localizer, NumbersOnly};
 use control::parse::{self, ParseError};
 use control::render;
 use control::reply::{self, Ending};
@@ -32,6 +35,9 @@ const SOCKET_VARIABLE: &str = "POINTSMAN_SOCKET";
 
 /// The exit status when there is no director to ask: ipvsadm's where the kernel has no IPVS.
 const NO_DIRECTOR: u8 = 2;
+/// How long the director may take to accept, to read on, or to send the next byte.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The exit status when nobody reads stdout any more: what a shell shows for SIGPIPE.
 const NO_READER: u8 = 128 + 13;
 
@@ -46,9 +52,13 @@ pub fn socket_path(given: Option<PathBuf>) -> PathBuf {
 /// Has the director behind `socket` carry out a command, with this process's stdin, stdout and
 /// stderr.
 pub fn run(socket: &Path, words: &[OsString]) -> ExitCode {
-    let status = converse(socket, words).unwrap_or_else(|error| {
+    let status = converse(socket, words, PATIENCE).unwrap_or_else(|error| {
         if error.is_silent() {
             return NO_READER;
+        }
+        if let Some(answer) = own_answer(words).filter(|_| error.means_no_director()) {
+            print!("{answer}");
+            return 0;
         }
         eprintln!("{error}");
         NO_DIRECTOR
@@ -68,8 +78,16 @@ enum CtlError {
     Denied(PathBuf),
     #[error("{0}: cannot connect: {1}")]
     Unreachable(PathBuf, io::Error),
+    #[error(
+        "the director is there but has said nothing for {} s; its log, or the load of its \
+         management CPU, may tell why",
+        PATIENCE.as_secs()
+    )]
+    Silent,
     #[error("the director closed the connection before it had answered; its log says why")]
     Unanswered,
+    #[error("the director stopped; the rules sent so far may be in force")]
+    StoppedInRestore,
     #[error("{0}")]
     Line(#[from] BadLine),
     #[error("stdin: {0}; the rules before that are in force")]
@@ -84,8 +102,15 @@ impl CtlError {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::NoDirector(path),
             io::ErrorKind::PermissionDenied => Self::Denied(path),
+            io::ErrorKind::WouldBlock => Self::Silent,
             _ => Self::Unreachable(path, error),
         }
+    }
+
+    /// Whether nobody said anything about the command.
+    fn means_no_director(&self) -> bool {
+        use CtlError::{Denied, NoDirector, Silent, Unanswered, Unreachable};
+        matches!(self, NoDirector(_) | Denied(_) | Unreachable(..) | Silent | Unanswered)
     }
 
     /// Whether it is no mistake but a reader that has seen enough (`| head`).
@@ -94,10 +119,20 @@ impl CtlError {
     }
 }
 
-fn converse(socket: &Path, words: &[OsString]) -> Result<u8, CtlError> {
-    let stream = UnixStream::connect(socket).map_err(|e| CtlError::connect(socket, e))?;
+/// The answer to `-h` and `-v`, which needs no director.
+fn own_answer(words: &[OsString]) -> Option<String> {
+    let words = texts(words).ok()?;
+    help::answer(&parse::parse(&words, &NumbersOnly).ok()?)
+}
+
+fn texts(words: &[OsString]) -> Result<Vec<String>, BadLine> {
     let text = |word: &OsString| word.clone().into_string().map_err(|_| BadLine::NotText);
-    let words = words.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    words.iter().map(text).collect()
+}
+
+fn converse(socket: &Path, words: &[OsString], patience: Duration) -> Result<u8, CtlError> {
+    let stream = connect::connect(socket, patience).map_err(|e| CtlError::connect(socket, e))?;
+    let words = texts(words)?;
     let names = SystemNames::default();
     let (line, command) = match resolve(&words, &names) {
         Resolved::Command(command) => (render::line(&command), Some(command)),
@@ -108,7 +143,8 @@ fn converse(socket: &Path, words: &[OsString]) -> Result<u8, CtlError> {
     let mut requests = BufWriter::new(&stream);
     // A director that reads no more has said why: the reply tells.
     let mut sent = writeln!(requests, "{line}").and_then(|()| requests.flush());
-    if sent.is_ok() && command == Some(Command::Restore) {
+    let restores = command == Some(Command::Restore);
+    if sent.is_ok() && restores {
         let rules = BufReader::new(io::stdin().lock());
         (own_error, sent) = restore::send(rules, requests, &names)?;
     }
@@ -116,6 +152,7 @@ fn converse(socket: &Path, words: &[OsString]) -> Result<u8, CtlError> {
     let stdout = BufWriter::new(io::stdout().lock());
     let status = show(BufReader::new(&stream), localizer, &names, stdout);
     match (status, sent, own_error) {
+        (Err(CtlError::Unanswered), ..) if restores => Err(CtlError::StoppedInRestore),
         (Err(CtlError::Unanswered), Err(error), _) => {
             Err(CtlError::Unreachable(socket.to_owned(), error))
         }
@@ -184,6 +221,10 @@ fn show(
 fn read_line(reply: &mut impl BufRead, line: &mut Vec<u8>) -> Result<(), CtlError> {
     match reply.read_until(b'\n', line) {
         Ok(_) if line.pop_if(|last| *last == b'\n').is_some() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(CtlError::Silent),
         _ => Err(CtlError::Unanswered),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use control::config::{Config, ConfigError};
+use control::rules;
 
 /// What a machine is held against without a configuration: the default of every key.
 const DEFAULTS: &str = "[[nic]]\nname = \"none\"\ndevice = \"net_null0\"\n";
@@ -81,6 +82,15 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Whether a configuration is right, and the rules that it starts with.
+///
+/// # Errors
+/// What is wrong, with the file and line, and what would be right.
+pub fn check(path: &Path) -> Result<(), String> {
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    rules::rehearse(&config).map(drop).map_err(|error| error.to_string())
+}
+
 /// Prints the findings for a configuration, or for the defaults; failure if one is in the way.
 pub fn run(config: Option<&Path>) -> ExitCode {
     let loaded = match config {
@@ -89,6 +99,9 @@ pub fn run(config: Option<&Path>) -> ExitCode {
     };
     let findings = match loaded {
         Ok(config) => examine(&config),
+        Err(error @ ConfigError::Missing(_)) => {
+            vec![Finding::fail(error.to_string(), "name a file that is there")]
+        }
         Err(error) => vec![Finding::fail(error.to_string(), "correct that line")],
     };
     let mut report: String = findings.iter().map(|finding| format!("{finding}\n")).collect();

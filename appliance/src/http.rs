@@ -3,8 +3,10 @@
 //!
 //! Everything about a client is limited: the bytes of its request, the time until it has its
 //! answer, and how many there are at once; beyond that they wait to be accepted. So whoever sends
-//! half a request, or reads nothing, holds up nobody else.
+//! half a request, or reads nothing, holds up nobody else. A page is made once a second at most,
+//! and is the same for all who ask within that second.
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The longest request, in bytes, without a body.
 const REQUEST_MAX: usize = 8 * 1024;
@@ -32,6 +34,9 @@ struct Allowance {
     time: Duration,
 }
 
+/// How long a page holds.
+const PAGE_AGE: Duration = Duration::from_secs(1);
+
 const ALLOWANCE: Allowance = Allowance { connections: 64, time: Duration::from_secs(5) };
 
 /// Answers requests with what `render` gives, the text format of Prometheus, for ever; to be
@@ -45,26 +50,47 @@ async fn serve_within(
     listener: TcpListener,
     render: impl Fn() -> String + 'static,
 ) {
-    let render = Rc::new(render);
+    let page = Rc::new(Page { render, last: RefCell::new(None) });
     let places = Arc::new(Semaphore::new(allowance.connections));
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         let Ok((client, _)) = listener.accept().await else {
             sleep(ACCEPT_AGAIN).await;
             continue;
         };
-        let render = Rc::clone(&render);
+        let page = Rc::clone(&page);
         spawn_local(async move {
             // A client that is too slow or gone gets no answer, and nobody misses it.
-            let _ = timeout(allowance.time, answer(client, &*render)).await;
+            let _ = timeout(allowance.time, answer(client, &page)).await;
             drop(place);
         });
     }
 }
 
-async fn answer(mut client: TcpStream, render: &impl Fn() -> String) -> io::Result<()> {
+/// The page, and when it was made.
+struct Page<R> {
+    render: R,
+    last: RefCell<Option<(Instant, Arc<str>)>>,
+}
+
+impl<R: Fn() -> String> Page<R> {
+    fn get(&self) -> Arc<str> {
+        let mut last = self.last.borrow_mut();
+        match &*last {
+            Some((made, page)) if made.elapsed() < PAGE_AGE => Arc::clone(page),
+            _ => {
+                let page: Arc<str> = (self.render)().into();
+                *last = Some((Instant::now(), Arc::clone(&page)));
+                page
+            }
+        }
+    }
+}
+
+async fn answer(mut client: TcpStream, page: &Page<impl Fn() -> String>) -> io::Result<()> {
     let request = read_request(&mut client).await?;
-    let response = respond(request.as_deref(), render);
-    client.write_all(response.as_bytes()).await?;
+    let Response { head, body } = respond(request.as_deref(), page);
+    client.write_all(head.as_bytes()).await?;
+    client.write_all(body.as_bytes()).await?;
     client.shutdown().await?;
     tokio::io::copy(&mut client.take(REST_MAX), &mut tokio::io::sink()).await?;
     Ok(())
@@ -92,7 +118,12 @@ fn has_end(bytes: &[u8]) -> bool {
     has(END) || has(b"\n\n")
 }
 
-fn respond(request: Option<&[u8]>, render: &impl Fn() -> String) -> String {
+struct Response {
+    head: String,
+    body: Arc<str>,
+}
+
+fn respond(request: Option<&[u8]>, page: &Page<impl Fn() -> String>) -> Response {
     let Some(request) = request else {
         return refusal("431 Request Header Fields Too Large", "");
     };
@@ -103,8 +134,9 @@ fn respond(request: Option<&[u8]>, render: &impl Fn() -> String) -> String {
         return refusal("404 Not Found", "");
     }
     match method {
-        "GET" => response("200 OK", "", &render()),
-        "HEAD" => head("200 OK", "", render().len()),
+        "GET" => response("200 OK", "", page.get()),
+        // The length is left out, since only making the page would tell it (RFC 9110, 9.3.2).
+        "HEAD" => Response { head: head("200 OK", ""), body: "".into() },
         _ => refusal("405 Method Not Allowed", "Allow: GET, HEAD\r\n"),
     }
 }
@@ -116,21 +148,19 @@ fn method_and_target(request: &[u8]) -> Option<(&str, &str)> {
     (version.starts_with("HTTP/1.") && words.next().is_none()).then_some((method, target))
 }
 
-fn refusal(status: &str, fields: &str) -> String {
-    response(status, fields, &format!("{status}; GET /metrics is what there is\n"))
+fn refusal(status: &str, fields: &str) -> Response {
+    response(status, fields, format!("{status}; GET /metrics is what there is\n").into())
 }
 
-fn response(status: &str, fields: &str, body: &str) -> String {
-    let mut response = head(status, fields, body.len());
-    response.push_str(body);
-    response
+fn response(status: &str, fields: &str, body: Arc<str>) -> Response {
+    let length = format!("Content-Length: {}\r\n{fields}", body.len());
+    Response { head: head(status, &length), body }
 }
 
-fn head(status: &str, fields: &str, body_bytes: usize) -> String {
+fn head(status: &str, fields: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\n\
          Content-Type: text/plain; version=0.0.4\r\n\
-         Content-Length: {body_bytes}\r\n\
          {fields}\
          Connection: close\r\n\
          \r\n"

@@ -20,4 +20,5 @@ pub mod outlets;
 pub mod plane;
 pub mod punt;
 pub mod replay;
+pub mod wires;
 pub mod worker;

@@ -1,227 +1,226 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The control socket: clients in tasks of their own, none of which can hold up another.
 //!
-//! A client's memory is bounded by its session, and what it does not read it does not get: while a
-//! reply waits to be written, nothing more is read from that client.
+//! Everything about a client is limited: how many there are at once, how long it may be silent, the
+//! bytes of its session, and what it does not read. While a reply waits to be written, nothing more
+//! is read from that client. [`claim_socket`] has the place of the socket itself.
 
-use std::fs;
-use std::io;
-use std::os::unix::net::UnixStream as BlockingStream;
-use std::path::{Path, PathBuf};
+mod claim;
+mod connections;
+mod unread;
+
+use std::cell::RefCell;
+use std::io::{self, Write};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use control::apply::Outcome;
-use control::command::Format;
-use control::listing as text;
+use control::apply::{Director, Outcome, Plane};
 use control::reply::Reply;
-use control::session::{Progress, Session};
-use rustix::fs::Mode;
-use rustix::process::umask;
+use control::session::{Awaited, Progress, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::{spawn_local, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
-use crate::listing::{Read, Reader};
-use crate::manage::Shared;
+use crate::listing::Reader;
+pub use claim::{ClaimedSocket, SocketError, claim_socket};
+use unread::Unread;
 
 /// Bytes read from a client at once.
 const READ_BYTES: usize = 16 * 1024;
-/// Bytes of a listing that are gathered before they are written.
+/// Bytes of a reply that are written at once.
 const WRITE_BYTES: usize = 32 * 1024;
-/// How long a client may leave a reply unread.
-const UNREAD_MAX: Duration = Duration::from_secs(30);
 /// Lines carried out for a client before the others get their turn.
 const LINES_PER_TURN: usize = 16;
-/// How long workers may take for the next piece of a listing.
-const PIECE_WITHIN: Duration = Duration::from_secs(30);
-/// How often a listing looks for more.
-const LOOK_EVERY: Duration = Duration::from_micros(500);
+/// How long to wait when the system has no room for a client.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// How often that is logged at most.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// What a client is told whose reply finds no room in memory.
+const TOO_MUCH_UNREAD: &str =
+    "too many listings wait for clients that do not read them; end those clients, or try again";
 
-/// Why the control socket cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum SocketError {
-    /// Somebody answers on it.
-    #[error(
-        "control socket {0}: another instance is serving it; stop that one, or set [control] \
-         socket to another path"
-    )]
-    InUse(PathBuf),
-    /// The system refuses.
-    #[error("control socket {path}: {error}; its folder must exist and be writable")]
-    Refused {
-        /// The path.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// There is something else.
-    #[error("control socket {0}: there is a file that is no socket; move it away")]
-    NoSocket(PathBuf),
+/// What clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// Clients at once.
+    pub clients: usize,
+    /// How long a client may be silent between two lines.
+    pub silence: Duration,
+    /// How long a line may take from its first byte to its end.
+    pub line: Duration,
+    /// How long a client may read nothing of a reply.
+    pub unread: Duration,
+    /// Bytes of replies that wait to be read, of all clients together.
+    pub unread_bytes: usize,
 }
 
-/// A control socket that is ours from here on; its file is removed in the end.
+impl Default for Allowance {
+    fn default() -> Self {
+        Self {
+            clients: 1024,
+            silence: Duration::from_secs(600),
+            line: Duration::from_secs(60),
+            unread: Duration::from_secs(30),
+            unread_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// What clients are served from.
 #[derive(Debug)]
-pub struct ClaimedSocket {
-    path: PathBuf,
-    listener: std::os::unix::net::UnixListener,
+pub struct Desk<P> {
+    /// The services, the counters, and the way to the workers.
+    pub director: RefCell<Director<P>>,
+    /// The connections of each worker, for one piece of a listing at a time.
+    readers: Mutex<Vec<Reader>>,
+    unread: Unread,
+    allowance: Allowance,
 }
 
-/// Binds the control socket, unless somebody serves it; one left behind by a crash is replaced.
-/// Clients that come early wait.
-///
-/// # Errors
-/// As [`SocketError`] says.
-pub fn claim_socket(path: &Path) -> Result<ClaimedSocket, SocketError> {
-    use std::os::unix::fs::FileTypeExt;
-    let refused = |error| SocketError::Refused { path: path.to_owned(), error };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(refused)?;
-    }
-    match fs::symlink_metadata(path) {
-        Err(_) => {}
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(SocketError::NoSocket(path.to_owned()));
+impl<P: Plane> Desk<P> {
+    /// Clients are served from these, within their allowance.
+    pub fn new(director: Director<P>, readers: Vec<Reader>, allowance: Allowance) -> Self {
+        Self {
+            director: RefCell::new(director),
+            readers: Mutex::new(readers),
+            unread: Unread::new(allowance.unread_bytes),
+            allowance,
         }
-        Ok(_) if BlockingStream::connect(path).is_ok() => {
-            return Err(SocketError::InUse(path.to_owned()));
-        }
-        Ok(_) => fs::remove_file(path).map_err(refused)?,
-    }
-    let before = umask(Mode::from_bits_truncate(0o117));
-    let bound = std::os::unix::net::UnixListener::bind(path);
-    umask(before);
-    let listener = bound.map_err(refused)?;
-    listener.set_nonblocking(true).map_err(refused)?;
-    Ok(ClaimedSocket { path: path.to_owned(), listener })
-}
-
-impl ClaimedSocket {
-    /// The socket as the runtime listens on it.
-    ///
-    /// # Errors
-    /// The runtime refuses it.
-    pub fn listen(&self) -> io::Result<UnixListener> {
-        UnixListener::from_std(self.listener.try_clone()?)
     }
 }
 
-impl Drop for ClaimedSocket {
-    fn drop(&mut self) {
-        // It may have been removed by hand; nothing is lost then.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Serves clients for ever.
-pub async fn serve(listener: UnixListener, shared: Rc<Shared>) {
+/// Serves clients for ever; to be spawned within a `LocalSet`.
+pub async fn serve<P: Plane + 'static>(listener: UnixListener, desk: Rc<Desk<P>>) {
+    let places = Arc::new(Semaphore::new(desk.allowance.clients));
+    let mut logged: Option<Instant> = None;
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let shared = Rc::clone(&shared);
-                spawn_local(async move {
-                    // A client that went away has nobody to be told about it.
-                    let _ = converse(stream, &shared).await;
-                });
-            }
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
             Err(error) => {
-                warn!("control socket: {error}");
-                sleep(Duration::from_millis(100)).await;
+                if logged.is_none_or(|at| at.elapsed() > LOG_EVERY) {
+                    warn!("control socket: {error}; clients wait");
+                    logged = Some(Instant::now());
+                }
+                sleep(ACCEPT_AGAIN).await;
+                continue;
             }
-        }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            turn_away(stream, desk.allowance.clients);
+            continue;
+        };
+        let mut client = Client { session: Session::new(), stream, desk: Rc::clone(&desk) };
+        spawn_local(async move {
+            // A client that went away has nobody to be told about it.
+            let _ = client.converse().await;
+            drop(place);
+        });
     }
 }
 
-/// Talks to one client until it leaves.
-async fn converse(mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
-    let mut session = Session::new();
-    let mut bytes = vec![0; READ_BYTES];
-    loop {
-        let count = stream.read(&mut bytes).await?;
-        if count == 0 {
-            return Ok(());
-        }
-        let mut rest = bytes.get(..count).unwrap_or_default();
-        while !rest.is_empty() {
-            let taken = session.feed(rest);
-            rest = rest.get(taken..).unwrap_or_default();
-            carry_out(&mut session, &mut stream, shared).await?;
-        }
-    }
+fn turn_away(stream: UnixStream, clients: usize) {
+    let reason = format!("{clients} clients are connected, which is the limit; end one of them");
+    let reply = Reply::error(255, &reason).end();
+    // It may be gone already.
+    let _ = stream.into_std().and_then(|mut stream| stream.write_all(reply.as_bytes()));
 }
 
-/// Carries out the lines that came in.
-async fn carry_out(
-    session: &mut Session,
-    stream: &mut UnixStream,
-    shared: &Shared,
-) -> io::Result<()> {
-    for turn in 1_usize.. {
-        let progress = session.advance(&mut shared.director.borrow_mut());
-        match progress {
-            Progress::NeedsInput => break,
-            Progress::Continues => {}
-            Progress::Outcome(Outcome::Reply(reply)) => write_reply(stream, &reply).await?,
-            Progress::Outcome(Outcome::Connections(format)) => {
-                let mut readers = shared.readers.lock().await;
-                let listed = list_connections(stream, shared, &mut readers, format).await;
-                readers.iter_mut().for_each(Reader::give_up);
-                listed?;
+/// A client and what it is in the middle of.
+struct Client<P> {
+    session: Session,
+    stream: UnixStream,
+    desk: Rc<Desk<P>>,
+}
+
+impl<P: Plane> Client<P> {
+    /// Talks to the client until it leaves, or is silent for too long.
+    async fn converse(&mut self) -> io::Result<()> {
+        let Allowance { silence, line, .. } = self.desk.allowance;
+        let mut bytes = vec![0; READ_BYTES];
+        let mut line_until = None;
+        loop {
+            let until = match self.session.awaits() {
+                Awaited::LineEnd => *line_until.get_or_insert_with(|| Instant::now() + line),
+                Awaited::Request | Awaited::Rule => Instant::now() + silence,
+            };
+            let Ok(count) = timeout_at(until, self.stream.read(&mut bytes)).await else {
+                return self.part().await;
+            };
+            let mut rest = bytes.get(..count?).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(());
+            }
+            while !rest.is_empty() {
+                let taken = self.session.feed(rest);
+                rest = rest.get(taken..).unwrap_or_default();
+                if self.carry_out().await? > 0 {
+                    line_until = None;
+                }
             }
         }
-        if turn % LINES_PER_TURN == 0 {
+    }
+
+    /// Carries out the lines that came in; returns how many.
+    async fn carry_out(&mut self) -> io::Result<usize> {
+        let mut lines = 0;
+        loop {
+            let progress = self.session.advance(&mut self.desk.director.borrow_mut());
+            match progress {
+                Progress::NeedsInput => return Ok(lines),
+                Progress::Continues => {}
+                Progress::Outcome(Outcome::Reply(reply)) => self.answer(reply).await?,
+                Progress::Outcome(Outcome::Connections(format)) => {
+                    self.list_connections(format).await?;
+                }
+            }
+            lines += 1;
+            if lines % LINES_PER_TURN == 0 {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Takes leave of a client that is silent for too long, with a word if it waits for an answer.
+    async fn part(&mut self) -> io::Result<()> {
+        let Allowance { silence, line, .. } = self.desk.allowance;
+        let reason = match self.session.awaits() {
+            Awaited::Request => return Ok(()),
+            Awaited::LineEnd => format!("the line did not end within {} s", line.as_secs()),
+            Awaited::Rule => {
+                format!("no rule came for {} s; those before it are in force", silence.as_secs())
+            }
+        };
+        self.answer(Reply::error(255, &reason)).await
+    }
+
+    async fn answer(&mut self, mut reply: Reply) -> io::Result<()> {
+        let desk = Rc::clone(&self.desk);
+        let mut end = reply.end();
+        let waiting = desk.unread.admit(reply.body.len() + end.len());
+        if waiting.is_none() {
+            reply = Reply::error(255, TOO_MUCH_UNREAD);
+            end = reply.end();
+        }
+        self.write(reply.body.as_bytes()).await?;
+        self.write(end.as_bytes()).await?;
+        if !reply.body.is_empty() {
             yield_now().await;
         }
+        Ok(())
     }
-    Ok(())
-}
 
-async fn write_reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    reply.encode(&mut bytes);
-    write(stream, &bytes).await
-}
-
-async fn write(stream: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {
-    timeout(UNREAD_MAX, stream.write_all(bytes)).await?
-}
-
-/// Streams the connections of all workers, one worker after the other.
-async fn list_connections(
-    stream: &mut UnixStream,
-    shared: &Shared,
-    readers: &mut [Reader],
-    format: Format,
-) -> io::Result<()> {
-    let mut page = text::connections_heading(format);
-    for reader in readers {
-        reader.begin();
-        let mut waited = Duration::ZERO;
-        loop {
-            match reader.read() {
-                Read::End => break,
-                Read::Record(record) => {
-                    waited = Duration::ZERO;
-                    text::put_connection(&mut page, &record, shared.director.borrow().catalog());
-                }
-                Read::Waiting if waited > PIECE_WITHIN => {
-                    let reason = "a worker did not list its connections in time; try again";
-                    write(stream, page.as_bytes()).await?;
-                    return write_reply(stream, &Reply::error(255, reason)).await;
-                }
-                Read::Waiting => {
-                    sleep(LOOK_EVERY).await;
-                    waited += LOOK_EVERY;
-                }
-            }
-            if page.len() >= WRITE_BYTES {
-                write(stream, page.as_bytes()).await?;
-                page.clear();
-            }
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let within = self.desk.allowance.unread;
+        for piece in bytes.chunks(WRITE_BYTES) {
+            timeout(within, self.stream.write_all(piece)).await??;
         }
+        Ok(())
     }
-    write(stream, page.as_bytes()).await?;
-    write_reply(stream, &Reply::done()).await
 }
+
+#[cfg(test)]
+mod tests;

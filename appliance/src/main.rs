@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     match command {
         Command::Run { config } => run(&config),
         Command::Check { config } => {
-            finish(Config::load(&config).map(|_| println!("{}: ok", config.display())))
+            finish(doctor::check(&config).map(|()| println!("{}: ok", config.display())))
         }
         Command::Doctor { config } => doctor::run(config.as_deref()),
         Command::Ctl { socket, words } => ctl::run(&ctl::socket_path(socket), &words),

@@ -3,11 +3,13 @@
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use control::apply::{Pace, Plane};
 use control::config::Owner;
+use control::drops::{self, Loss};
 use control::publish::Publisher;
 use lb::catalog::Catalog;
 use lb::counters::Figures;
@@ -15,6 +17,7 @@ use lb::network::{Neighbour, Network, Route};
 use lb::snapshot::Changed;
 
 use crate::host::{NetworkChange, local_port_range};
+use crate::wires::Wires;
 
 /// How long a command waits for the workers.
 const SETTLED_WITHIN: Duration = Duration::from_millis(20);
@@ -27,8 +30,8 @@ pub struct DataPlane {
     network: Network,
     /// Routes of the configuration, which the kernel's join.
     static_routes: Vec<Route>,
-    local_ports: RangeInclusive<u16>,
-    owner: Owner,
+    constraints: Constraints,
+    wires: Rc<Wires>,
     pending: Changed,
     /// Whether workers run that could take a snapshot.
     running: bool,
@@ -36,20 +39,29 @@ pub struct DataPlane {
     rules_changed: bool,
 }
 
+/// What the configuration says about which servers can be served.
+#[derive(Clone, Debug)]
+pub struct Constraints {
+    /// Source ports for FULLNAT.
+    pub local_ports: RangeInclusive<u16>,
+    /// Which worker owns a flow.
+    pub owner: Owner,
+}
+
 impl DataPlane {
     /// The way to workers that do not run yet.
     pub fn new(
         publisher: Publisher,
         network: Network,
-        local_ports: RangeInclusive<u16>,
-        owner: Owner,
+        wires: Rc<Wires>,
+        constraints: Constraints,
     ) -> Self {
         Self {
             static_routes: network.routes().to_vec(),
             publisher,
             network,
-            local_ports,
-            owner,
+            constraints,
+            wires,
             pending: Changed::default(),
             running: false,
             rules_changed: false,
@@ -136,7 +148,7 @@ impl Plane for DataPlane {
 
     fn local_ports_conflict(&self) -> Option<String> {
         let host = local_port_range().ok()?;
-        let (ours, apart) = (&self.local_ports, "net.ipv4.ip_local_port_range");
+        let (ours, apart) = (&self.constraints.local_ports, "net.ipv4.ip_local_port_range");
         let disjoint = ours.end() < host.start() || host.end() < ours.start();
         (!disjoint).then(|| {
             format!(
@@ -151,9 +163,10 @@ impl Plane for DataPlane {
     }
 
     fn nat_conflict(&self) -> Option<&'static str> {
-        (self.owner == Owner::Landing).then_some(
-            "-m needs [workers] owner = \"hash\": with \"landing\" the replies of NAT servers \
-             would not find the worker that owns their connection",
-        )
+        self.constraints.owner.nat_conflict()
+    }
+
+    fn losses(&self) -> Vec<Loss> {
+        drops::beside_workers(&self.wires.nic_stats(), self.wires.host_stats())
     }
 }

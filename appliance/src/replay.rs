@@ -109,10 +109,7 @@ impl Plane for Offline<'_> {
     }
 
     fn nat_conflict(&self) -> Option<&'static str> {
-        (self.owner == config::Owner::Landing).then_some(
-            "-m needs [workers] owner = \"hash\": with \"landing\" the replies of NAT servers \
-             would not find the worker that owns their connection",
-        )
+        self.owner.nat_conflict()
     }
 }
 

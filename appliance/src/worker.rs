@@ -66,7 +66,7 @@ impl PollLoop {
         while !stop.load(Ordering::Relaxed) {
             let now = Tick::from_millis(self.start.elapsed().as_millis() as u64);
             let frames = self.turn(&counters, &mut burst, &mut batch, now);
-            if frames > 0 {
+            if frames > 0 || self.lister.is_busy() {
                 empty_polls = 0;
             } else {
                 empty_polls = empty_polls.saturating_add(1);

@@ -282,6 +282,25 @@ fn a_reply_without_an_end_is_no_success() {
 }
 
 #[test]
+fn a_director_that_stops_during_a_restore_leaves_it_open_how_far_it_came() {
+    let folder = Folder::new();
+    let director = folder.director(|mut client| [line(&mut client), line(&mut client)]);
+    let (status, _, stderr) = fed(restore(&folder), b"-C\n-A -t 192.0.2.1:80\n");
+    let said = "the director stopped; the rules sent so far may be in force\n";
+    assert_eq!((status, stderr.as_str()), (2, said));
+    assert_eq!(director.join().unwrap(), ["-R\n", "-C\n"]);
+}
+
+#[test]
+fn help_and_version_are_there_when_no_director_is() {
+    let folder = Folder::new();
+    let (status, stdout, stderr) = output(&mut folder.ctl(&["-v"]));
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert!(stdout.starts_with("ipvsadm v1.31 "), "{stdout}");
+    assert!(output(&mut folder.ctl(&["--help"])).1.contains("--add-service"));
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_ends_a_listing_quietly() {
     let folder = Folder::new();
     let director = folder.director(|mut client| {

@@ -58,6 +58,34 @@ fn a_wrong_key_is_named_with_its_line_and_what_would_be_right() {
 }
 
 #[test]
+fn the_rules_of_the_start_are_checked_with_the_configuration() {
+    let rules = std::env::temp_dir().join(format!("pointsman-check-{}.rules", std::process::id()));
+    let text = format!("{RIGHT}[rules]\nfile = \"{}\"\n", rules.display());
+    let config = Configuration::new("rules", &text);
+    let said = || {
+        let (status, stdout, stderr) = pointsman("check", &config.0);
+        assert_eq!((status, stdout.as_str()), (1, ""));
+        stderr.replace(&rules.display().to_string(), "FILE")
+    };
+    assert!(said().starts_with("pointsman: FILE: no such file; write it with"));
+    let service = "-A -t 192.0.2.1:80 -s rr\n";
+    for (bytes, right) in [
+        (format!("{service}{service}").into_bytes(), "FILE:2: Service already exists\n"),
+        (b"\nbogus\n".to_vec(), "FILE:2: a rule starts with -A, -P or -a\n"),
+        (
+            b"# caf\xe9\n".to_vec(),
+            "FILE:1: not UTF-8 text; rules are what `ipvsadm -S -n` prints\n",
+        ),
+    ] {
+        fs::write(&rules, bytes).expect("a file for the test");
+        assert_eq!(said(), format!("pointsman: {right}"));
+    }
+    fs::write(&rules, service).expect("a file for the test");
+    assert_eq!(pointsman("check", &config.0).0, 0);
+    fs::remove_file(rules).expect("our file");
+}
+
+#[test]
 fn the_doctor_finds_nothing_in_the_way_of_a_nic_that_is_made_up() {
     let config = Configuration::new("doctor", RIGHT);
     let (status, stdout, stderr) = pointsman("doctor", &config.0);

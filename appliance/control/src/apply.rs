@@ -13,6 +13,7 @@ use lb::service::{ForwardMode, ServerOptions, ServiceKey};
 use lb::tcp_state::{State, Timeouts};
 
 use crate::command::{Columns, Command, Format, RealServer, ServerSpec, Subject, VirtualService};
+use crate::drops::{self, History, Loss};
 use crate::reply::{
     self, KERNEL_REFUSED, NO_SUCH_SERVICE, Reply, SERVICE_NOT_DEFINED, Unavailable,
 };
@@ -28,6 +29,11 @@ pub trait Plane {
     /// Says, with the remedy, why FULLNAT local ports would collide with the host's own; none if
     /// they do not.
     fn local_ports_conflict(&self) -> Option<String>;
+
+    /// What was lost before a worker had it, or after.
+    fn losses(&self) -> Vec<Loss> {
+        Vec::new()
+    }
 
     /// Says, with the remedy, why NAT servers cannot be served; none if they can.
     fn nat_conflict(&self) -> Option<&'static str> {
@@ -60,12 +66,13 @@ pub struct Director<P> {
     catalog: Catalog,
     figures: Figures,
     plane: P,
+    history: History,
 }
 
 impl<P: Plane> Director<P> {
     /// Joins the three.
     pub fn new(catalog: Catalog, figures: Figures, plane: P) -> Self {
-        Self { catalog, figures, plane }
+        Self { catalog, figures, plane, history: History::default() }
     }
 
     /// The services.
@@ -162,28 +169,33 @@ impl<P: Plane> Director<P> {
         self.apply(Change::SetTimeouts(timeouts), Pace::Now)
     }
 
-    /// Frees the places of removed servers that no connection needs any more; to be called every
-    /// few seconds.
+    /// Frees the places of removed servers that no connection needs any more, and notes which
+    /// losses grew; to be called every few seconds.
     pub fn sweep(&mut self, now: Tick) {
         self.catalog.sweep(self.figures.counts(), now);
+        let losses = self.losses();
+        self.history.note(&losses, now);
     }
 
     fn answer(&self, command: &Command) -> Reply {
-        let (catalog, figures) = (&self.catalog, &self.figures);
+        let catalog = &self.catalog;
         let body = match command {
-            Command::Help => format!("{}{}", listing::VERSION, help::TEXT),
-            Command::Version => listing::VERSION.to_owned(),
             Command::ListLocals(Some(service)) => match self.find(*service) {
                 Some(key) => listing::locals(catalog.service(&key).into_iter()),
                 None => return Reply::error(KERNEL_REFUSED, NO_SUCH_SERVICE),
             },
             Command::ListLocals(None) => listing::locals(catalog.services()),
             Command::Save { .. } => listing::rules(catalog),
-            Command::Drops => listing::drops(figures),
+            Command::Drops => drops::listing(&self.losses(), &self.history),
             Command::List(subject, format) => return self.list(*subject, *format),
-            _ => String::new(),
+            _ => help::answer(command).unwrap_or_default(),
         };
         Reply::body(body)
+    }
+
+    fn losses(&self) -> Vec<Loss> {
+        let dropped = drops::by_workers(&self.figures);
+        dropped.into_iter().chain(self.plane.losses()).collect()
     }
 
     fn list(&self, subject: Subject, format: Format) -> Reply {

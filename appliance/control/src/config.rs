@@ -7,6 +7,7 @@
 //! `configs/reference.toml` shows every key. Nothing here looks at the machine: whether a NIC or
 //! an interface exists is found at boot and by `doctor`.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -17,9 +18,13 @@ use lb::network::{Prefix, Route};
 use lb::tcp_state::Timeouts;
 use wire::Mac;
 
+use crate::text;
+
+pub use changes::ChangedTimeout;
 pub use device::Device;
 pub use error::{ConfigError, Problem};
 
+mod changes;
 mod device;
 mod error;
 mod keys;
@@ -63,10 +68,15 @@ impl Config {
     /// # Errors
     /// The first mistake, or why the file cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let file_name = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, &file_name),
-            Err(e) => Err(ConfigError::Unreadable { file: file_name, reason: e.kind() }),
+        let file = path.display().to_string();
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(ConfigError::Missing(file)),
+            Err(e) => return Err(ConfigError::Unreadable { file, reason: e.kind() }),
+        };
+        match text::utf8(&bytes) {
+            Ok(text) => Self::parse(text, &file),
+            Err(line) => Err(ConfigError::NotText { file, line }),
         }
     }
 
@@ -159,6 +169,16 @@ pub enum Owner {
     Landing,
 }
 
+impl Owner {
+    /// Says, with the remedy, why NAT servers cannot be served; none if they can.
+    pub fn nat_conflict(self) -> Option<&'static str> {
+        (self == Self::Landing).then_some(
+            "-m needs [workers] owner = \"hash\": with \"landing\" the replies of NAT servers \
+             would not find the worker that owns their connection",
+        )
+    }
+}
+
 /// What a worker does after empty polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
@@ -237,18 +257,16 @@ impl Default for Host {
     }
 }
 
-/// `[control]`: the management sockets.
+/// `[control]`: the management socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
     /// The line socket.
     pub socket: PathBuf,
-    /// The IPVS netlink socket, if any.
-    pub netlink: Option<PathBuf>,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self { socket: PathBuf::from("/run/pointsman/control.sock"), netlink: None }
+        Self { socket: PathBuf::from("/run/pointsman/control.sock") }
     }
 }
 

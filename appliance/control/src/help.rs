@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The text of `-h`, after the line of `-v`.
+//! `-h` and `-v`: answers that need no director.
+
+use crate::command::Command;
+use crate::listing;
 
 /// What `-h` prints.
-pub(crate) const TEXT: &str = "\
+const TEXT: &str = "\
 Commands; a long and a short form mean the same, and the command comes first:
   -A --add-service SERVICE [SERVICE OPTIONS]     add a virtual service
   -E --edit-service SERVICE [SERVICE OPTIONS]    replace its options by those given
@@ -60,3 +63,12 @@ DAEMON OPTIONS:
   --syncid ID, --sync-maxlen BYTES, --mcast-interface NAME, --mcast-group ADDRESS,
   --mcast-port PORT, --mcast-ttl TTL
 ";
+
+/// The answer to a command that asks about the commands themselves; none for any other.
+pub fn answer(command: &Command) -> Option<String> {
+    match command {
+        Command::Help => Some(format!("{}{TEXT}", listing::VERSION)),
+        Command::Version => Some(listing::VERSION.to_owned()),
+        _ => None,
+    }
+}

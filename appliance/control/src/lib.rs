@@ -16,7 +16,8 @@
 pub mod apply;
 pub mod command;
 pub mod config;
-mod help;
+pub mod drops;
+pub mod help;
 pub mod listing;
 pub mod metrics;
 pub mod names;
@@ -29,5 +30,6 @@ pub mod reply;
 pub mod rules;
 mod scan;
 pub mod session;
+mod text;
 mod values;
 pub mod words;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Catalog and counters → the listings of `-L`, `-S`, `-G` and `--drops`.
+//! Catalog and counters → the listings of `-L`, `-S` and `-G`.
 //!
 //! Column for column what ipvsadm 1.31 prints with `-n`, `FullNat` beside `Masq`, `Route` and
 //! `Tunnel`. Names come in later, at the client ([`crate::names::Localizer`]).
 
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::net::SocketAddr;
 
 use lb::catalog::Catalog;
@@ -12,7 +12,6 @@ use lb::conn::ConnRecord;
 use lb::counters::{Figures, Traffic};
 use lb::service::{ForwardMode, Server, ServerKey, Service, ServiceKey};
 use lb::tcp_state::{State, Timeouts};
-use lb::verdict::DropReason;
 use wire::L4;
 
 use crate::command::{
@@ -95,29 +94,6 @@ pub(crate) fn locals<'a>(services: impl Iterator<Item = &'a Service>) -> String 
 
 fn put_locals(out: &mut String, [vip, total, local, conflicts, conns]: [&str; 5]) {
     let _ = writeln!(out, "{vip:<20} {total:<8} {local:<20} {conflicts:<10} {conns:<10}");
-}
-
-/// What was dropped, why, and what to do about it.
-pub(crate) fn drops(figures: &Figures) -> String {
-    let mut out = String::new();
-    let mut total = 0;
-    put_drop(&mut out, "Reason", &"Frames", "What to do");
-    for reason in DropReason::ALL {
-        let count = figures.dropped(*reason);
-        total += count;
-        if count > 0 {
-            put_drop(&mut out, reason.name(), &count, reason.remedy());
-        }
-    }
-    put_drop(&mut out, "total", &total, "");
-    out
-}
-
-fn put_drop(out: &mut String, reason: &str, count: &dyn Display, remedy: &str) {
-    let count = count.to_string();
-    let line = format!("{reason:<22} {count:>12}  {remedy}");
-    out.push_str(line.trim_end());
-    out.push('\n');
 }
 
 /// The lines before the connections of `-L -c`.

@@ -10,6 +10,9 @@ use lb::catalog::Refusal;
 use crate::parse::ParseError;
 use crate::words::BadLine;
 
+/// The longest reason of an error, in bytes: what a word of it is cut to.
+const REASON_MAX: usize = 1024;
+
 /// The answer to one command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
@@ -32,26 +35,30 @@ impl Reply {
         Self { body, ..Self::default() }
     }
 
-    /// Nothing was changed, for a reason.
+    /// Nothing was changed, for a reason; a reason that quotes a very long word is cut.
     pub fn error(status: u8, reason: &str) -> Self {
-        let errors = reason.split('\n').map(str::to_owned).collect();
+        let cut = reason.char_indices().map(|(at, _)| at).find(|at| *at >= REASON_MAX);
+        let shown = match cut.and_then(|at| reason.get(..at)) {
+            Some(shown) => &format!("{shown}..."),
+            None => reason,
+        };
+        let errors = shown.split('\n').map(str::to_owned).collect();
         Self { body: String::new(), status, errors }
     }
 
-    /// Appends the reply as it goes over the control socket.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// What follows the body on the control socket: the line that ends it, and those for stderr.
+    pub fn end(&self) -> String {
         debug_assert!(self.body.lines().all(|line| ending(line).is_none()));
-        out.extend_from_slice(self.body.as_bytes());
         let count = self.errors.len();
-        let end = match self.status {
+        let mut end = match self.status {
             0 => format!("OK {count}\n"),
             status => format!("ERR {status} {count}\n"),
         };
-        out.extend_from_slice(end.as_bytes());
         for line in &self.errors {
-            out.extend_from_slice(line.as_bytes());
-            out.push(b'\n');
+            end.push_str(line);
+            end.push('\n');
         }
+        end
     }
 }
 
@@ -179,8 +186,16 @@ mod tests {
 
     #[test]
     fn a_sentence_with_an_empty_line_is_two_lines() {
-        let mut bytes = Vec::new();
-        Reply::from(ParseError::Ipv6BeforeMark).encode(&mut bytes);
-        assert_eq!(bytes, b"ERR 2 2\n-6 used before -f\n\n");
+        let end = Reply::from(ParseError::Ipv6BeforeMark).end();
+        assert_eq!(end, "ERR 2 2\n-6 used before -f\n\n");
+    }
+
+    #[test]
+    fn a_word_of_a_whole_line_is_not_repeated_in_full() {
+        let word = "\u{e9}".repeat(30_000);
+        let reply = Reply::from(ParseError::Unexpected(word));
+        let [line] = reply.errors.as_slice() else { panic!("{reply:?}") };
+        assert!(line.starts_with("unexpected argument \u{e9}") && line.ends_with("\u{e9}..."));
+        assert!(line.len() <= REASON_MAX + 4);
     }
 }

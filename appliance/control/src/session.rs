@@ -3,9 +3,10 @@
 //!
 //! No I/O: whoever owns the socket feeds what was read, writes what [`Session::advance`] gives,
 //! and reads no more while the client does not take its replies. Memory is bounded: one line of
-//! [`LINE_MAX`] bytes, and the errors of an `-R` up to [`RESTORE_ERRORS_MAX`]. A line that is too
-//! long is dropped as it comes and answered with an error at its end; the next one is understood
-//! again. A line that the client did not end is never carried out.
+//! [`LINE_MAX`] bytes, and the errors of an `-R` up to [`RESTORE_ERRORS_MAX`] lines and
+//! [`RESTORE_ERROR_BYTES_MAX`] bytes. A line that is too long is dropped as it comes and answered
+//! with an error at its end; the next one is understood again. A line that the client did not end
+//! is never carried out.
 
 use crate::apply::{Director, Outcome, Pace, Plane};
 use crate::command::Command;
@@ -16,6 +17,8 @@ use crate::words::{self, BadLine, LINE_MAX};
 
 /// The lines for stderr that one `-R` keeps; how many more there were is said in one line.
 pub const RESTORE_ERRORS_MAX: usize = 1000;
+/// The bytes of those lines.
+pub const RESTORE_ERROR_BYTES_MAX: usize = 64 * 1024;
 
 /// One connection to the control socket.
 #[derive(Debug, Default)]
@@ -38,6 +41,17 @@ pub enum Progress {
     Outcome(Outcome),
 }
 
+/// What a client is to send next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A request, or nothing: the client may leave.
+    Request,
+    /// A rule of its `-R`, or the line that ends it.
+    Rule,
+    /// The rest of a line.
+    LineEnd,
+}
+
 impl Session {
     /// A client that has sent nothing yet.
     pub fn new() -> Self {
@@ -53,6 +67,15 @@ impl Session {
         let (taken, _) = bytes.split_at(room.min(bytes.len()));
         self.buffer.extend_from_slice(taken);
         taken.len()
+    }
+
+    /// What is to come, once every whole line was carried out.
+    pub fn awaits(&self) -> Awaited {
+        match &self.restore {
+            _ if self.skipping || self.start < self.buffer.len() => Awaited::LineEnd,
+            Some(_) => Awaited::Rule,
+            None => Awaited::Request,
+        }
     }
 
     /// Carries out the next line.
@@ -116,6 +139,7 @@ struct Restore {
     /// Of the last rule.
     status: u8,
     errors: Vec<String>,
+    error_bytes: usize,
     errors_left_out: usize,
     /// A rule was no command: those that follow are not carried out.
     ended: bool,
@@ -147,7 +171,9 @@ impl Restore {
         self.ended = ends;
         self.status = reply.status;
         for error in reply.errors {
-            if self.errors.len() < RESTORE_ERRORS_MAX {
+            let bytes = self.error_bytes + error.len();
+            if self.errors.len() < RESTORE_ERRORS_MAX && bytes <= RESTORE_ERROR_BYTES_MAX {
+                self.error_bytes = bytes;
                 self.errors.push(error);
             } else {
                 self.errors_left_out += 1;

@@ -12,7 +12,7 @@ use control::words::LINE_MAX;
 use harness::{Hosts, LIMITS, director, director_with, exchange, run, send};
 use lb::conn::ConnRecord;
 use lb::counters::WorkerCounters;
-use lb::ids::WorkerId;
+use lb::ids::{Tick, WorkerId};
 use lb::tcp_state::State;
 use lb::verdict::DropReason;
 use wire::L4;
@@ -128,12 +128,14 @@ TCP  192.0.2.1:80                        7  123456K        0    1999M        0
 fn drops_are_shown_with_what_to_do() {
     let worker = WorkerCounters::new(WorkerId(0), &LIMITS);
     let mut director = director_with(vec![worker.clone()]);
-    worker.frames.drop(DropReason::NoServer, 12);
     worker.frames.drop(DropReason::TableFull, 3);
+    director.sweep(Tick::from_secs(6));
+    worker.frames.drop(DropReason::NoServer, 12);
+    director.sweep(Tick::from_secs(10));
     let expected = format!(
-        "Reason                       Frames  What to do\n\
-         no_server                        12  {}\n\
-         table_full                        3  {}\n\
+        "Reason                       Frames  Last seen   What to do\n\
+         no_server                        12  0 s ago     {}\n\
+         table_full                        3  4 s ago     {}\n\
          total                            15\n",
         DropReason::NoServer.remedy(),
         DropReason::TableFull.remedy(),
@@ -198,6 +200,21 @@ fn a_client_resolves_the_names_of_rules_and_sends_the_rest_as_it_is() {
     assert_eq!(send("  "), "");
     // A dot alone would end the rules; a dash alone is as little a command.
     assert_eq!(send("."), "-");
+}
+
+#[test]
+fn errors_of_a_restore_are_kept_up_to_a_limit_of_lines_and_bytes() {
+    let lines = |rule: &str, count: usize| {
+        let reply = send(&mut director(), &format!("-R\n{}.\n", format!("{rule}\n").repeat(count)));
+        let bytes: usize = reply.errors.iter().map(String::len).sum();
+        (reply.errors.len(), bytes, reply.errors.last().cloned().unwrap_or_default())
+    };
+    let (count, _, last) = lines("-Z -t 192.0.2.1:80", 1500);
+    assert_eq!((count, last.as_str()), (1001, "500 more errors are not shown"));
+    let long = format!("-A --{}", "x".repeat(5000));
+    let (count, bytes, last) = lines(&long, 1000);
+    assert!(bytes < 66_000 && count < 70, "{count} lines of {bytes} bytes");
+    assert!(last.ends_with(" more errors are not shown"), "{last}");
 }
 
 #[test]
@@ -283,4 +300,6 @@ fn a_rules_file_is_loaded_whole_or_not_at_all() {
         "2: You need to supply the 'service-address' option for the 'add-service' command";
     assert_eq!(no_command.to_string(), sentence);
     assert_eq!(rules::read("-C\n"), Err(RulesError::NoRule { line: 1 }));
+    let no_verb = rules::read("# rules\nbogus\n").unwrap_err();
+    assert_eq!(no_verb.to_string(), "2: a rule starts with -A, -P or -a");
 }

@@ -31,6 +31,7 @@ use crate::listing::{self, Lister};
 use crate::manage::Links;
 use crate::outlets::{HostPath, Outlets, Way};
 use crate::punt::RateLimit;
+use crate::wires::Wires;
 use crate::worker::{Inlets, PollLoop};
 
 /// Neighbours that wait to be asked for.
@@ -123,8 +124,10 @@ impl Assembly {
             publisher,
             wanted: shared.wanted,
             readers,
-            host_counters,
-            nics: ports.into_iter().map(|port| (port.name, port.nic)).collect(),
+            wires: Wires {
+                nics: ports.into_iter().map(|port| (port.name, port.nic)).collect(),
+                host: host_counters,
+            },
             limits,
             start: shared.start,
         };

@@ -6,8 +6,7 @@ use dpdk::{EalError, NicError, PoolError, RegionError, RingError};
 
 use crate::cpus::CpusError;
 use crate::host::HostInterfaceError;
-use crate::listen::SocketError;
-use crate::manage::ManageError;
+use crate::manage::{DoorError, ManageError};
 
 /// Why the appliance does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +32,16 @@ pub enum BootError {
     /// A NIC does not do what it should.
     #[error("NIC {nic}: {error}")]
     Nic {
+        /// Its name in the configuration.
+        nic: String,
+        /// What is wrong.
+        error: NicError,
+    },
+    /// A NIC keeps its own address.
+    #[error(
+        "NIC {nic}: {error}; leave out its [[nic]] mac, and the NIC keeps the address that it has"
+    )]
+    Mac {
         /// Its name in the configuration.
         nic: String,
         /// What is wrong.
@@ -88,9 +97,9 @@ pub enum BootError {
     /// A thread ended that must not.
     #[error("a worker ended by itself; please report this with the configuration")]
     WorkerEnded,
-    /// The control socket cannot be had.
+    /// The control socket or the metrics port cannot be had.
     #[error(transparent)]
-    Socket(#[from] SocketError),
+    Door(#[from] DoorError),
     /// The management side.
     #[error(transparent)]
     Manage(#[from] ManageError),

@@ -33,6 +33,7 @@ impl Port {
         let info = nic.info().map_err(failed)?;
         check_chains(pool, &info, config, all)?;
         if let Some(mac) = config.mac {
+            let failed = |error| BootError::Mac { nic: name.clone(), error };
             nic.set_mac(mac).map_err(failed)?;
         }
         let tx_queues = if info.driver == "net_tap" {

@@ -74,9 +74,15 @@ fn interface(
             Finding::ok(format!("host interface {name}: made at the start"))
         };
     };
-    if flags & TAP == 0 || flags & MULTI_QUEUE != 0 {
+    if flags & TAP == 0 {
         return Finding::fail(
-            format!("host interface {name}: it is no tap with one queue"),
+            format!("host interface {name}: it is a tunnel (tun), no tap"),
+            "set another [[nic]] host_interface",
+        );
+    }
+    if flags & MULTI_QUEUE != 0 {
+        return Finding::fail(
+            format!("host interface {name}: it is a tap with several queues"),
             format!("set another [[nic]] host_interface, or ip link delete {name}"),
         );
     }

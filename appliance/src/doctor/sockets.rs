@@ -8,8 +8,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use control::config::{Config, Rules};
-use control::rules;
+use control::config::Config;
+use control::rules::{self, RulesFileError};
 use rustix::fs::{Access, access};
 
 use super::{Director, Finding};
@@ -19,16 +19,13 @@ pub(super) fn examine(config: &Config) -> (Vec<Finding>, Director) {
     let place = Place::look(path);
     let director =
         if matches!(place, Place::Answers) { Director::Runs } else { Director::IsAbsent };
-    let mut findings = vec![socket("control socket", path, &place)];
-    if let Some(path) = &config.control.netlink {
-        findings.push(socket("netlink socket", path, &Place::look(path)));
-    }
+    let mut findings = vec![socket(path, &place)];
     if let Some(address) = config.metrics
         && director == Director::IsAbsent
     {
         findings.push(metrics(address, TcpListener::bind(address).map(drop)));
     }
-    findings.extend(start_rules(&config.rules));
+    findings.extend(start_rules(config));
     (findings, director)
 }
 
@@ -68,8 +65,8 @@ fn can_be_written(path: &Path) -> bool {
     nearest.is_dir() && access(nearest, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
-fn socket(name: &str, path: &Path, place: &Place) -> Finding {
-    let path = path.display();
+fn socket(path: &Path, place: &Place) -> Finding {
+    let (name, path) = ("control socket", path.display());
     match place {
         Place::Free => Finding::ok(format!("{name}: {path} is free")),
         Place::Answers => Finding::warn(
@@ -97,34 +94,24 @@ fn metrics(address: SocketAddr, bound: io::Result<()>) -> Finding {
     }
 }
 
-fn start_rules(rules: &Rules) -> Option<Finding> {
-    let path = rules.file.as_deref()?;
-    let finding = match fs::read_to_string(path) {
-        Ok(text) => rules_text(path, &text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && rules.persist => {
-            Finding::ok(format!("rules: {} is made after the first change", path.display()))
-        }
-        Err(error) => Finding::fail(
-            format!("rules: {}: {error}", path.display()),
-            "make it with `ipvsadm -S -n`, or set [rules] file to where it is",
-        ),
-    };
-    if rules.persist && !can_be_written(path) {
+fn start_rules(config: &Config) -> Option<Finding> {
+    let path = config.rules.file.as_deref()?;
+    if config.rules.persist && !can_be_written(path) {
         return Some(Finding::fail(
             format!("rules: nothing can be saved in the folder of {}", path.display()),
             "give the folder to this user, or set [rules] persist = false",
         ));
     }
-    Some(finding)
-}
-
-fn rules_text(path: &Path, text: &str) -> Finding {
-    match rules::read(text) {
-        Ok(rules) => Finding::ok(format!("rules: {} in {}", rules.len(), path.display())),
-        Err(error) => {
-            Finding::fail(format!("rules: {}:{error}", path.display()), "correct that line")
+    Some(match rules::rehearse(config) {
+        Ok(_) if !path.exists() => {
+            Finding::ok(format!("rules: {} is made after the first change", path.display()))
         }
-    }
+        Ok(rules) => Finding::ok(format!("rules: {} in {}", rules.len(), path.display())),
+        Err(error @ RulesFileError::Missing(_)) => {
+            Finding::fail(format!("rules: {} is not there", path.display()), error.to_string())
+        }
+        Err(error) => Finding::fail(format!("rules: {error}"), "correct that line"),
+    })
 }
 
 #[cfg(test)]
@@ -154,7 +141,7 @@ mod tests {
 
     #[test]
     fn only_what_hinders_a_start_fails() {
-        let level = |place| socket("control socket", Path::new("/x"), &place).level;
+        let level = |place| socket(Path::new("/x"), &place).level;
         assert_eq!(level(Place::Free), Level::Ok);
         assert_eq!(level(Place::Answers), Level::Warn);
         assert_eq!(level(Place::Taken), Level::Fail);
@@ -167,10 +154,21 @@ mod tests {
 
     #[test]
     fn a_wrong_rule_is_named_by_its_line() {
-        let finding = rules_text(Path::new("x.rules"), "# a comment\n-A -t bogus\n");
+        let name = format!("pointsman-doctor-{}.rules", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let text = format!("[rules]\nfile = \"{}\"\n{}", path.display(), super::super::DEFAULTS);
+        let config = Config::parse(&text, "test.toml").unwrap();
+        let found = |rules: &str| {
+            fs::write(&path, rules).unwrap();
+            start_rules(&config).unwrap()
+        };
+        let finding = found("# a comment\n-A -t bogus\n");
         assert_eq!(finding.level, Level::Fail);
-        assert!(finding.what.starts_with("rules: x.rules:2: "), "{finding}");
-        let finding = rules_text(Path::new("x.rules"), "-A -t 192.0.2.1:80 -s rr\n");
-        assert_eq!(finding.what, "rules: 1 in x.rules");
+        let place = format!("rules: {}:2: ", path.display());
+        assert!(finding.what.starts_with(&place), "{finding}");
+        let finding = found("-A -t 192.0.2.1:80 -s rr\n");
+        assert_eq!(finding.what, format!("rules: 1 in {}", path.display()));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(start_rules(&config).unwrap().level, Level::Fail);
     }
 }

@@ -129,10 +129,16 @@ pub enum HostInterfaceError {
     /// The process may not make or open taps.
     #[error("not permitted to open host interface {0}: run as root or with CAP_NET_ADMIN")]
     NotPermitted(String),
+    /// A tap of somebody else has the name.
+    #[error(
+        "tap {0} exists and has several queues: set another host_interface for this NIC, or remove \
+         the tap with `ip link delete {0}`"
+    )]
+    ManyQueues(String),
     /// Something else has the name.
     #[error(
         "interface {0} exists and is not a tap with one queue: set another host_interface for \
-         this NIC, or remove it with `ip link delete {0}`"
+         this NIC"
     )]
     NotATap(String),
     /// Another process holds the tap, perhaps an instance of ours.
@@ -167,11 +173,21 @@ impl HostInterfaceError {
         match source.raw_os_error() {
             Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => Self::NoDriver { name, source },
             Some(libc::EPERM | libc::EACCES) => Self::NotPermitted(name),
+            Some(libc::EINVAL) if is_tap(&name) => Self::ManyQueues(name),
             Some(libc::EINVAL) => Self::NotATap(name),
             Some(libc::EBUSY) => Self::Held(name),
             _ => Self::Opening { name, source },
         }
     }
+}
+
+/// Whether there is a tap of this name: something that nothing else needs, and may be deleted.
+fn is_tap(name: &str) -> bool {
+    let flags = std::fs::read_to_string(format!("/sys/class/net/{name}/tun_flags"));
+    let flags = flags
+        .ok()
+        .and_then(|text| u32::from_str_radix(text.trim_end().strip_prefix("0x")?, 16).ok());
+    flags.is_some_and(|flags| flags & libc::IFF_TAP as u32 != 0)
 }
 
 /// Whether the name is one that the kernel takes as it is; `%d` would be a pattern to it.
@@ -201,7 +217,8 @@ mod tests {
         };
         assert!(sentence(libc::ENOENT).contains("modprobe tun"));
         assert!(sentence(libc::EPERM).contains("CAP_NET_ADMIN"));
-        assert!(sentence(libc::EINVAL).contains("ip link delete wan0"));
+        let another = "interface wan0 exists and is not a tap with one queue: set another";
+        assert!(sentence(libc::EINVAL).starts_with(another));
         assert!(sentence(libc::EBUSY).contains("grep -ls 'iff:.*wan0$' /proc/[0-9]*/fdinfo/*"));
     }
 }

@@ -55,6 +55,8 @@ fn prometheus_gets_its_text() {
     }
     let request = "HEAD /metrics HTTP/1.1\r\n\r\n";
     let head = whole.strip_suffix(METRICS).unwrap();
+    let head: String =
+        head.split_inclusive('\n').filter(|line| !line.starts_with("Content-Length")).collect();
     assert_eq!(against(PATIENT, METRICS, |port| reply(port, request)), head);
 }
 
@@ -146,5 +148,27 @@ fn beyond_the_limit_clients_wait() {
         drop(idle.pop());
         waiting.read_to_string(&mut text).await.expect("an answer");
         assert!(text.ends_with(METRICS));
+    });
+}
+
+#[test]
+fn a_page_is_made_once_for_all_who_ask_within_a_second_and_never_for_its_head() {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("a bound socket");
+        let made = Rc::new(std::cell::Cell::new(0));
+        let count = Rc::clone(&made);
+        spawn_local(serve(listener, move || {
+            count.set(count.get() + 1);
+            format!("page {}\n", count.get())
+        }));
+        reply(port, "HEAD /metrics HTTP/1.1\r\n\r\n").await;
+        assert_eq!(made.get(), 0);
+        for _ in 0..20 {
+            assert!(reply(port, "GET /metrics HTTP/1.1\r\n\r\n").await.ends_with("page 1\n"));
+        }
+        sleep(PAGE_AGE).await;
+        assert!(reply(port, "GET /metrics HTTP/1.1\r\n\r\n").await.ends_with("page 2\n"));
     });
 }

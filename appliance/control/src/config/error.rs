@@ -9,6 +9,17 @@ use super::prefix::Shown;
 /// Why a configuration was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
+    /// There is no file.
+    #[error("{0}: no such file; configs/reference.toml shows what one may contain")]
+    Missing(String),
+    /// The file holds other bytes than text.
+    #[error("{file}:{line}: not UTF-8 text; save the file as UTF-8")]
+    NotText {
+        /// The file's name.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+    },
     /// The file cannot be read.
     #[error("{file}: cannot be read: {reason}")]
     Unreadable {
@@ -47,9 +58,18 @@ pub enum Problem {
     /// There is no key of this name.
     #[error("unknown key; the nearest valid one is `{0}`")]
     UnknownKey(&'static str),
+    /// There is no key of this name, nor of a similar one.
+    #[error("unknown key; the valid ones are {0}")]
+    StrangeKey(String),
+    /// The key exists, and what it is for does not yet.
+    #[error("not available in this release; leave it out")]
+    NotInThisRelease,
     /// There is no section of this name.
     #[error("unknown section; the nearest valid one is `{0}`")]
     UnknownSection(&'static str),
+    /// There is no section of this name, nor of a similar one.
+    #[error("unknown section; the valid ones are {0}")]
+    StrangeSection(String),
     /// The key belongs to another section.
     #[error("not a key of this section; its place is `{0}`")]
     Misplaced(&'static str),
@@ -126,18 +146,16 @@ pub enum Problem {
         workers: u16,
     },
     /// The route or neighbour belongs to a NIC that the kernel keeps them for.
-    #[error(
-        "NIC \"{nic}\" has a host interface; give it to the kernel instead: \
-         {command} dev {interface}"
-    )]
+    #[error("NIC \"{nic}\" has a host interface; give it to the kernel instead: {command}")]
     KernelKeepsIt {
         /// The NIC's name.
         nic: String,
-        /// Its host interface.
-        interface: String,
         /// What to type.
-        command: &'static str,
+        command: String,
     },
+    /// The kernel has an interface of this name on every machine.
+    #[error("\"{0}\" is the kernel's own interface; a name that no interface has is right")]
+    KernelInterface(String),
     /// No NIC has this name.
     #[error("there is no NIC \"{found}\"; the NICs are: {known}")]
     UnknownNic {
@@ -182,9 +200,6 @@ pub enum Problem {
         /// The workers that there are.
         workers: u16,
     },
-    /// One path cannot be two sockets.
-    #[error("the same path as `[control] socket`; another one is right")]
-    SameSocket,
     /// There is no file to save to.
     #[error("true needs a file to save to; set `[rules] file`")]
     PersistWithoutFile,

@@ -29,7 +29,7 @@ pub(super) const LIMITS: Keys = ("limits", &["services", "servers"]);
 pub(super) const TIMEOUTS: Keys = ("timeouts", &TIMEOUT_KEYS);
 pub(super) const LOCAL_PORTS: Keys = ("local_ports", &["range"]);
 pub(super) const HOST: Keys = ("host", &["vital_ring", "other_ring", "punt_rate"]);
-pub(super) const CONTROL: Keys = ("control", &["socket", "netlink"]);
+pub(super) const CONTROL: Keys = ("control", &["socket"]);
 pub(super) const METRICS: Keys = ("metrics", &["listen"]);
 pub(super) const RULES: Keys = ("rules", &["file", "persist"]);
 
@@ -75,6 +75,17 @@ pub(super) fn section_of(key: &str) -> Option<&'static str> {
     let (section, _) = having.next()?;
     having.next().is_none().then_some(*section)
 }
+
+/// The key that was meant, if one is written almost like this: with a slip in four letters, and one
+/// more.
+pub(super) fn nearest(written: &str, known: &[&'static str]) -> Option<&'static str> {
+    let slips = |known: &&str| strsim::damerau_levenshtein(written, known);
+    let nearest = known.iter().copied().min_by_key(slips)?;
+    (slips(&nearest) <= 1 + nearest.len() / 4).then_some(nearest)
+}
+
+/// Keys that have a place, and no use in this release.
+pub(super) const UNAVAILABLE: [(&str, &str); 1] = [(CONTROL.0, "netlink")];
 
 /// The key of each state's timeout.
 pub(super) const TIMEOUT_STATES: [(&str, State); 12] = [

@@ -16,6 +16,8 @@ use super::{DESCRIPTORS, Device, MTU, Nic, StaticNeighbour, keys};
 
 /// Longest name of a Linux interface in bytes: `IFNAMSIZ` without its end.
 const NAME_MAX: usize = 15;
+/// The interface that every Linux has.
+const LOOPBACK: &str = "lo";
 
 /// Reads every `[[nic]]`.
 pub(super) fn nics(top: &Section<'_>, workers: u16) -> Result<Vec<Nic>, ConfigError> {
@@ -64,6 +66,9 @@ fn nic(section: &Section<'_>, workers: u16, used: &mut Used) -> Result<Nic, Conf
     section.needed_text("name", "name = \"wan\"")?;
     let name = interface_name(section, "name", used)?.unwrap_or_default();
     let host_interface = interface_name(section, "host_interface", used)?;
+    if let Some(name) = host_interface.as_ref().filter(|name| *name == LOOPBACK) {
+        return Err(section.refuse("host_interface", Problem::KernelInterface(name.clone())));
+    }
     let addresses = addresses(section, host_interface.as_deref(), &name, used)?;
     let neighbours = section.many("neighbour", keys::NEIGHBOUR)?;
     let nic = Nic {
@@ -136,16 +141,16 @@ fn addresses(
 ) -> Result<Vec<Prefix>, ConfigError> {
     let mut addresses = Vec::new();
     for (line, text) in section.texts("addresses")? {
-        if let Some(interface) = host_interface {
-            let problem = kernel_keeps(nic, interface, "ip addr add");
-            return Err(section.refuse_at(line, "addresses", problem));
-        }
         let Some(address) = prefix::parse(text) else {
             let found = text.to_owned();
             let what = "an address with a prefix length";
             let problem = Problem::Malformed { found, what, example: "\"198.51.100.1/24\"" };
             return Err(section.refuse_at(line, "addresses", problem));
         };
+        if let Some(interface) = host_interface {
+            let problem = kernel_keeps(nic, format!("ip addr add {text} dev {interface}"));
+            return Err(section.refuse_at(line, "addresses", problem));
+        }
         if !prefix::is_station(&address) {
             let problem = Problem::NotUnicast(address.address);
             return Err(section.refuse_at(line, "addresses", problem));
@@ -161,14 +166,15 @@ fn neighbour(
     nic: &Nic,
     used: &mut Used,
 ) -> Result<StaticNeighbour, ConfigError> {
-    if let Some(interface) = &nic.host_interface {
-        return Err(section.refuse("", kernel_keeps(&nic.name, interface, "ip neigh add")));
-    }
     section.needed_text("address", "address = \"198.51.100.254\"")?;
     section.needed_text("mac", "mac = \"02:00:00:00:00:01\"")?;
     let (Some(address), Some(mac)) = (address(section, "address")?, mac(section)?) else {
         return Err(section.refuse("", Problem::Missing("address and mac")));
     };
+    if let Some(interface) = &nic.host_interface {
+        let command = format!("ip neigh add {address} lladdr {mac} dev {interface}");
+        return Err(section.refuse("", kernel_keeps(&nic.name, command)));
+    }
     on_segment(section, "address", address, nic)?;
     used.claim(section, "address", section.line_of("address"), address.to_string())?;
     Ok(StaticNeighbour { address, mac })
@@ -187,18 +193,23 @@ pub(super) fn routes(top: &Section<'_>, nics: &[Nic]) -> Result<Vec<Route>, Conf
 }
 
 fn route(section: &Section<'_>, nics: &[Nic]) -> Result<Route, ConfigError> {
-    section.needed_text("to", "to = \"default\"")?;
+    let text = section.needed_text("to", "to = \"default\"")?;
     let name = section.needed_text("nic", "nic = \"wan\"")?;
     let Some((id, nic)) = (0..).map(NicId).zip(nics).find(|(_, nic)| nic.name == name) else {
         let names: Vec<_> = nics.iter().map(|nic| nic.name.as_str()).collect();
         let problem = Problem::UnknownNic { found: name.to_owned(), known: names.join(", ") };
         return Err(section.refuse("nic", problem));
     };
-    if let Some(interface) = &nic.host_interface {
-        return Err(section.refuse("", kernel_keeps(name, interface, "ip route add")));
-    }
     let via = address(section, "via")?;
     let src = address(section, "src")?;
+    if let Some(interface) = &nic.host_interface {
+        let option = |name: &str, address: Option<IpAddr>| {
+            address.map_or_else(String::new, |address| format!(" {name} {address}"))
+        };
+        let (via, src) = (option("via", via), option("src", src));
+        let command = format!("ip route add {text}{via} dev {interface}{src}");
+        return Err(section.refuse("", kernel_keeps(name, command)));
+    }
     let to = destination(section, via)?;
     let of_family = |address: &IpAddr| address.is_ipv4() == to.address.is_ipv4();
     for (key, given) in [("via", via), ("src", src)] {
@@ -270,7 +281,6 @@ fn own_addresses(nics: &[Nic]) -> impl Iterator<Item = IpAddr> {
     nics.iter().flat_map(|nic| nic.addresses.iter().map(|own| own.address))
 }
 
-fn kernel_keeps(nic: &str, interface: &str, command: &'static str) -> Problem {
-    let (nic, interface) = (nic.to_owned(), interface.to_owned());
-    Problem::KernelKeepsIt { nic, interface, command }
+fn kernel_keeps(nic: &str, command: String) -> Problem {
+    Problem::KernelKeepsIt { nic: nic.to_owned(), command }
 }

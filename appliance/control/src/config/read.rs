@@ -178,11 +178,7 @@ fn host(section: &Section<'_>) -> Result<Host, ConfigError> {
 
 fn control(section: &Section<'_>) -> Result<Control, ConfigError> {
     let socket = socket(section, "socket")?.unwrap_or(Control::default().socket);
-    let netlink = self::socket(section, "netlink")?;
-    if netlink.as_ref() == Some(&socket) {
-        return Err(section.refuse("netlink", Problem::SameSocket));
-    }
-    Ok(Control { socket, netlink })
+    Ok(Control { socket })
 }
 
 fn socket(section: &Section<'_>, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {

@@ -259,6 +259,13 @@ impl<'t> Section<'t> {
         self.refuse_at(line, key, Problem::WrongType { found, right })
     }
 
+    fn name(&self) -> &'static str {
+        match self.title {
+            Title::Top => "",
+            Title::One(name) | Title::Many(name) => name,
+        }
+    }
+
     /// Refuses the first key of the file that is not among the known ones.
     fn check_keys(&self, known: &[&'static str]) -> Result<(), ConfigError> {
         let written = self.table.into_iter().flat_map(DeTable::keys);
@@ -267,13 +274,18 @@ impl<'t> Section<'t> {
             return Ok(());
         };
         let name: &str = first.get_ref();
-        let distance = |known: &&&'static str| strsim::damerau_levenshtein(name, known);
-        let nearest = known.iter().min_by_key(distance).copied().unwrap_or_default();
-        let problem = match (keys::section_of(name), self.title) {
-            (Some(section), _) => Problem::Misplaced(section),
-            (None, Title::Top) => Problem::UnknownSection(nearest),
-            (None, Title::One(_) | Title::Many(_)) => Problem::UnknownKey(nearest),
+        let line = self.source.line(first.span().start);
+        if keys::UNAVAILABLE.contains(&(self.name(), name)) {
+            return Err(self.refuse_at(line, name, Problem::NotInThisRelease));
+        }
+        let all = || known.join(", ");
+        let problem = match (keys::section_of(name), self.title, keys::nearest(name, known)) {
+            (Some(section), ..) => Problem::Misplaced(section),
+            (None, Title::Top, Some(nearest)) => Problem::UnknownSection(nearest),
+            (None, Title::Top, None) => Problem::StrangeSection(all()),
+            (None, _, Some(nearest)) => Problem::UnknownKey(nearest),
+            (None, _, None) => Problem::StrangeKey(all()),
         };
-        Err(self.refuse_at(self.source.line(first.span().start), name, problem))
+        Err(self.refuse_at(line, name, problem))
     }
 }

@@ -91,7 +91,7 @@ fn examples_in_the_reference_file_are_right() {
     let config = accepted(&text.join("\n"));
     assert_eq!(config.routes.len(), 1);
     assert_eq!(config.nics[0].neighbours.len(), 1);
-    assert!(config.metrics.is_some() && config.control.netlink.is_some());
+    assert!(config.metrics.is_some() && config.rules.file.is_some());
 }
 
 /// Every key, with a value that is not the default.
@@ -103,7 +103,7 @@ limits = { services = 16, servers = 32 }
 timeouts = { tcp_established = 3600, udp = 30 }
 local_ports = { range = "5000-5999" }
 host = { vital_ring = 64, other_ring = 128, punt_rate = 1000 }
-control = { socket = "./c.sock", netlink = "./n.sock" }
+control = { socket = "./c.sock" }
 metrics = { listen = "[::1]:9650" }
 rules = { file = "/etc/pointsman/saved.rules", persist = true }
 [[nic]]
@@ -143,7 +143,6 @@ fn values_of_sections_reach_their_places() {
     assert_eq!(config.local_ports, 5000..=5999);
     assert_eq!(config.host, Host { vital_ring: 64, other_ring: 128, punt_rate: 1000 });
     assert_eq!(config.control.socket, Path::new("./c.sock"));
-    assert_eq!(config.control.netlink.as_deref(), Some(Path::new("./n.sock")));
     assert_eq!(config.metrics, "[::1]:9650".parse().ok());
     assert_eq!(config.rules.file.as_deref(), Some(Path::new("/etc/pointsman/saved.rules")));
     assert!(config.rules.persist);
@@ -188,9 +187,29 @@ fn default_route_takes_the_family_of_its_gateway() {
 }
 
 #[test]
-fn missing_file_is_a_sentence() {
-    let error = Config::load(Path::new("/nonexistent/lb.toml")).unwrap_err();
-    assert_eq!(error.to_string(), "/nonexistent/lb.toml: cannot be read: entity not found");
+fn a_file_that_is_not_there_or_no_text_is_said_plainly() {
+    let said = |path: &Path| Config::load(path).unwrap_err().to_string();
+    let missing = "/nonexistent/lb.toml: no such file; configs/reference.toml shows";
+    assert!(said(Path::new("/nonexistent/lb.toml")).starts_with(missing));
+    let path = std::env::temp_dir().join(format!("pointsman-config-{}", std::process::id()));
+    std::fs::write(&path, b"[eal]\n# caf\xe9\n").unwrap();
+    let right = format!("{}:2: not UTF-8 text; save the file as UTF-8", path.display());
+    assert_eq!(said(&path), right);
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(said(Path::new("/")), "/: cannot be read: is a directory");
+}
+
+#[test]
+fn what_differs_in_a_newer_reading_is_named() {
+    let first = accepted(&format!("{NIC}[timeouts]\nudp = 30\ntcp_close = 5\n"));
+    let same = accepted(&format!("{NIC}[timeouts]\nudp = 30\ntcp_close = 5\n"));
+    assert_eq!((first.changed_timeouts(&same), first.changed_sections(&same)), (vec![], vec![]));
+    let newer = format!("[limits]\nservers = 9\n{NIC}mtu = 1400\n[timeouts]\nudp = 31\n");
+    let newer = accepted(&newer);
+    let changed: Vec<_> = first.changed_timeouts(&newer);
+    let changed: Vec<_> = changed.iter().map(|new| (new.key, new.seconds)).collect();
+    assert_eq!(changed, [("tcp_close", 10), ("udp", 31)]);
+    assert_eq!(first.changed_sections(&newer), ["[[nic]]", "[limits]"]);
 }
 
 /// Lines put before, into and after the one `[[nic]]`, and what is said about them.
@@ -202,6 +221,10 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("[workers]\ncapacity = 4", "", "", "2: [workers] capacity: not a key of this section; its place is `connections`"),
     ("[workers]\ncuont = 4", "", "", "2: [workers] cuont: unknown key; the nearest valid one is `count`"),
     ("[eal]\nargs = 3\nmemory = 1", "", "", "3: [eal] memory: unknown key; the nearest valid one is `memory_mb`"),
+    ("[worker]", "", "", "1: worker: unknown section; the nearest valid one is `workers`"),
+    ("[keepalived]", "", "", "1: keepalived: unknown section; the valid ones are eal, workers, nic, route, connections, limits, timeouts, local_ports, host, control, metrics, rules"),
+    ("[metrics]\nprometheus = 1", "", "", "2: [metrics] prometheus: unknown key; the valid ones are listen"),
+    ("[workers]\ncores = 4", "", "", "2: [workers] cores: unknown key; the valid ones are count, owner, idle"),
     ("", "quees = 1", "", "4: [[nic]] quees: unknown key; the nearest valid one is `queues`"),
     ("[workers", "", "", "1: not TOML: unclosed table, expected `]`"),
     ("workers = 4", "", "", "1: [workers]: an integer is here; a table is right"),
@@ -230,7 +253,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("[workers]\ncount = 3\n[local_ports]\nrange = \"5000-5001\"", "", "", "4: [local_ports] range: fewer ports (2) than workers (3); at least one per worker is right"),
     ("[host]\nother_ring = 1000", "", "", "2: [host] other_ring: 1000 is not a power of two; 1024 is"),
     ("[control]\nsocket = \"\"", "", "", "2: [control] socket: \"\" is not the path of a file; for example: /run/pointsman/control.sock"),
-    ("[control]\nnetlink = \"/run/pointsman/control.sock\"", "", "", "2: [control] netlink: the same path as `[control] socket`; another one is right"),
+    ("[control]\nnetlink = \"/run/pointsman/netlink.sock\"", "", "", "2: [control] netlink: not available in this release; leave it out"),
     ("[metrics]\nlisten = \"127.0.0.1\"", "", "", "2: [metrics] listen: \"127.0.0.1\" is not an address with a port; for example: \"127.0.0.1:9650\""),
     ("[rules]\npersist = true", "", "", "2: [rules] persist: true needs a file to save to; set `[rules] file`"),
     ("", "name = \"lan\"", "", "4: not TOML: duplicate key"),
@@ -245,7 +268,8 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("", "addresses = [\"198.51.100.1/33\"]", "", "4: [[nic]] addresses: \"198.51.100.1/33\" is not an address with a prefix length; for example: \"198.51.100.1/24\""),
     ("", "addresses = [\"198.51.100.0/24\"]", "", "4: [[nic]] addresses: 198.51.100.0 is not a unicast address; an address of one machine is right"),
     ("", "addresses = [\n\"2001:db8::1/64\",\n\"2001:db8::1/128\"]", "", "6: [[nic]] addresses: \"2001:db8::1\" is already used on line 5; each NIC needs its own"),
-    ("", "host_interface = \"wan\"\naddresses = [\"198.51.100.1/24\"]", "", "5: [[nic]] addresses: NIC \"wan\" has a host interface; give it to the kernel instead: ip addr add dev wan"),
+    ("", "host_interface = \"wan\"\naddresses = [\"198.51.100.1/24\"]", "", "5: [[nic]] addresses: NIC \"wan\" has a host interface; give it to the kernel instead: ip addr add 198.51.100.1/24 dev wan"),
+    ("", "host_interface = \"lo\"", "", "4: [[nic]] host_interface: \"lo\" is the kernel's own interface; a name that no interface has is right"),
     ("", "", "[[nic]]", "4: [[nic]] name: missing; for example: name = \"wan\""),
     ("", "", "[[nic]]\nname = \"lan\"", "4: [[nic]] device: missing; for example: device = \"0000:3b:00.0\""),
     ("", "", "[[nic]]\nname = \"wan\"\ndevice = \"net_null0\"", "5: [[nic]] name: \"wan\" is already used on line 2; each NIC needs its own"),
@@ -256,7 +280,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("", "addresses = [\"10.0.0.1/24\"]", "[[nic.neighbour]]\naddress = \"10.0.1.9\"\nmac = \"02:00:00:00:00:01\"", "6: [[nic.neighbour]] address: 10.0.1.9 is on no segment of NIC \"wan\"; an address in 10.0.0.0/24 is right"),
     ("", "addresses = [\"10.0.0.1/24\"]", "[[nic.neighbour]]\naddress = \"10.0.0.1\"\nmac = \"02:00:00:00:00:01\"", "6: [[nic.neighbour]] address: 10.0.0.1 is the director's own address; another machine's is right"),
     ("", "", "[[nic.neighbour]]\naddress = \"10.0.0.9\"\nmac = \"02:00:00:00:00:01\"", "5: [[nic.neighbour]] address: 10.0.0.9 is on no segment of NIC \"wan\"; give the NIC an address there with `[[nic]] addresses`"),
-    ("", "host_interface = \"wan\"", "[[nic.neighbour]]\naddress = \"10.0.0.9\"\nmac = \"02:00:00:00:00:01\"", "5: [[nic.neighbour]]: NIC \"wan\" has a host interface; give it to the kernel instead: ip neigh add dev wan"),
+    ("", "host_interface = \"wan\"", "[[nic.neighbour]]\naddress = \"10.0.0.9\"\nmac = \"02:00:00:00:00:01\"", "5: [[nic.neighbour]]: NIC \"wan\" has a host interface; give it to the kernel instead: ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:01 dev wan"),
     ("", "", "[[route]]\nnic = \"wan\"", "4: [[route]] to: missing; for example: to = \"default\""),
     ("", "", "[[route]]\nto = \"default\"\nnic = \"lan\"", "6: [[route]] nic: there is no NIC \"lan\"; the NICs are: wan"),
     ("", "", "[[route]]\nto = \"default\"\nnic = \"wan\"", "5: [[route]] to: \"default\" without via has no address family; 0.0.0.0/0 or ::/0 is right"),
@@ -265,7 +289,8 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("", "addresses = [\"192.0.2.9/24\"]", "[[route]]\nto = \"10.0.0.0/24\"\nnic = \"wan\"\nvia = \"198.51.100.9\"", "8: [[route]] via: 198.51.100.9 is on no segment of NIC \"wan\"; an address in 192.0.2.0/24 is right"),
     ("", "", "[[route]]\nto = \"10.0.0.0/24\"\nnic = \"wan\"\nsrc = \"192.0.2.9\"", "7: [[route]] src: 192.0.2.9 is no address of a NIC here; one of [[nic]] addresses is right"),
     ("", "", "[[route]]\nto = \"10.0.0.0/8\"\nnic = \"wan\"\n[[route]]\nto = \"10.0.0.0/8\"\nnic = \"wan\"", "8: [[route]] to: \"10.0.0.0/8\" is already used on line 5; one route for each destination is right"),
-    ("", "host_interface = \"wan\"", "[[route]]\nto = \"10.0.0.0/8\"\nnic = \"wan\"", "5: [[route]]: NIC \"wan\" has a host interface; give it to the kernel instead: ip route add dev wan"),
+    ("", "host_interface = \"wan\"", "[[route]]\nto = \"10.0.0.0/8\"\nnic = \"wan\"", "5: [[route]]: NIC \"wan\" has a host interface; give it to the kernel instead: ip route add 10.0.0.0/8 dev wan"),
+    ("", "host_interface = \"wan\"", "[[route]]\nto = \"default\"\nvia = \"10.0.0.9\"\nsrc = \"10.0.0.1\"\nnic = \"wan\"", "5: [[route]]: NIC \"wan\" has a host interface; give it to the kernel instead: ip route add default via 10.0.0.9 dev wan src 10.0.0.1"),
 ];
 
 #[test]

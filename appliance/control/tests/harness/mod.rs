@@ -120,10 +120,12 @@ pub fn exchange(director: &mut Director<Counted>, text: &str) -> Vec<Reply> {
             match session.advance(director) {
                 Progress::NeedsInput => break,
                 Progress::Continues => {}
-                Progress::Outcome(Outcome::Reply(reply)) => reply.encode(&mut written),
+                Progress::Outcome(Outcome::Reply(reply)) => {
+                    written.extend(reply.body.bytes().chain(reply.end().bytes()));
+                }
                 Progress::Outcome(Outcome::Connections(format)) => {
                     written.extend(listing::connections_heading(format).bytes());
-                    Reply::done().encode(&mut written);
+                    written.extend(Reply::done().end().bytes());
                 }
             }
         }

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `pointsman run` as a program: its start, its signals, its files, its clients.
+
+mod running;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::process::Signal;
+use wire::{Mac, TcpFlags, build};
+
+use running::{Folder, NULL};
+
+/// What a start left in the folder beside what the test put there.
+fn left(folder: &Folder) -> Vec<String> {
+    let names = fs::read_dir(folder.path("")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !["lb.toml", "log"].contains(&name.as_str())).collect()
+}
+
+#[test]
+fn signals_of_the_first_moments_end_it_cleanly_or_are_kept() {
+    let folder = Folder::new("first", NULL);
+    for signal in [Signal::TERM, Signal::INT] {
+        let director = folder.start();
+        director.waits(|| folder.path("control.sock").exists(), "control socket");
+        director.signal(Signal::HUP);
+        director.signal(signal);
+        assert_eq!(director.ended(), Some(0), "{}", folder.read("log"));
+        assert_eq!(left(&folder), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn sighup_takes_over_the_timeouts_that_changed_in_the_file_and_names_the_rest() {
+    let folder = Folder::new("hup", &format!("{NULL}[timeouts]\ntcp_fin_wait = 100\n"));
+    let director = folder.start().ready();
+    let mut client = director.client();
+    assert_eq!(client.ask("--set 1000 0 0"), ["OK 0"]);
+    folder.write("lb.toml", &format!("{NULL}[timeouts]\ntcp_fin_wait = 100\nudp = 7\n"));
+    director.signal(Signal::HUP);
+    director.says("[timeouts] read again; in force: udp = 7");
+    let timeouts = "Timeout (tcp tcpfin udp): 1000 100 7";
+    assert_eq!(client.ask("-L --timeout"), [timeouts, "OK 0"]);
+    folder.write("lb.toml", &NULL.replace("capacity = 1024", "capacity = 2048"));
+    director.signal(Signal::HUP);
+    director.says("[connections]: changed in lb.toml, and in force after a restart");
+    assert_eq!(client.ask("-L --timeout"), ["Timeout (tcp tcpfin udp): 1000 120 300", "OK 0"]);
+    folder.write("lb.toml", "[eal");
+    director.signal(Signal::HUP);
+    director.says("nothing was changed: lb.toml:1: not TOML");
+}
+
+#[test]
+fn rules_are_saved_when_they_changed_and_only_then() {
+    let rules = "-A -t 192.0.2.1:80 -s rr\n";
+    let folder = Folder::new("persist", &format!("{NULL}[rules]\nfile = \"r\"\npersist = true\n"));
+    folder.write("r", &format!("# by hand\n{rules}"));
+    let inode = || fs::metadata(folder.path("r")).unwrap().ino();
+    let before = inode();
+    let director = folder.start().ready();
+    director.signal(Signal::TERM);
+    assert_eq!(director.ended(), Some(0));
+    assert_eq!(inode(), before, "nothing changed");
+    let director = folder.start().ready();
+    assert_eq!(director.client().ask("-A -u 192.0.2.1:53 -s rr"), ["OK 0"]);
+    director.signal(Signal::TERM);
+    assert_eq!(director.ended(), Some(0));
+    assert_eq!(folder.read("r"), format!("{rules}-A -u 192.0.2.1:53 -s rr\n"));
+    assert_eq!(left(&folder), ["r"]);
+}
+
+#[test]
+fn a_metrics_port_that_is_taken_is_said_before_dpdk_starts() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let folder = Folder::new("metrics", &format!("{NULL}[metrics]\nlisten = \"{address}\"\n"));
+    assert_eq!(folder.start().ended(), Some(1));
+    let log = folder.read("log");
+    let said = format!("[metrics] listen = \"{address}\": Address already in use");
+    assert!(log.contains(&said) && log.contains("a port that is free"), "{log}");
+    assert!(!log.contains("is up"), "{log}");
+    assert_eq!(left(&folder), Vec::<String>::new());
+}
+
+#[test]
+fn a_nic_that_keeps_its_address_names_the_key_to_leave_out() {
+    let nic =
+        "device = \"net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap\"\nmac = \"02:00:00:00:00:09\"";
+    let folder = Folder::new("mac", &NULL.replace("device = \"net_null0,no-rx=1\"", nic));
+    folder.capture("in.pcap", &[]);
+    assert_eq!(folder.start().ended(), Some(1));
+    let log = folder.read("log");
+    assert!(log.contains("NIC null: ") && log.contains("leave out its [[nic]] mac"), "{log}");
+}
+
+#[test]
+fn more_clients_are_served_than_files_were_allowed_at_first() {
+    let folder = Folder::new("files", NULL);
+    let director = folder.start_after("ulimit -Sn 100").ready();
+    let mut clients: Vec<_> = (0..300).map(|_| director.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("-C"), ["OK 0"]);
+    }
+}
+
+/// The link-layer address of the first net_pcap device.
+const PCAP_MAC: Mac = Mac([0x02, 0x70, 0x63, 0x61, 0x70, 0x00]);
+
+#[test]
+fn connections_in_a_large_table_are_listed_in_time_whatever_the_workers_do_when_idle() {
+    let opening = |client: u16| {
+        let [high, low] = client.to_be_bytes();
+        let frame = build::eth().dst(PCAP_MAC).ipv4([198, 51, high, low], [192, 0, 2, 1]);
+        frame.tcp(40_000, 80).flags(TcpFlags::SYN).payload(&[])
+    };
+    let frames: Vec<_> = (0..3000).map(opening).collect();
+    let config = NULL
+        .replace("idle = 1000", "idle = 10000")
+        .replace("capacity = 1024", "capacity = 524288")
+        .replace("net_null0,no-rx=1", "net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap");
+    let neighbour = "[[nic.neighbour]]\naddress = \"198.51.100.9\"\nmac = \"02:00:00:00:00:09\"\n";
+    let config = config.replace("[control]", &format!("{neighbour}[control]"));
+    let folder = Folder::new("listing", &format!("{config}[rules]\nfile = \"r\"\n"));
+    folder.write("r", "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 198.51.100.9:80 -g -w 1\n");
+    folder.capture("in.pcap", &frames);
+    let director = folder.start().ready();
+    let mut client = director.client();
+    let listed = client.ask("-L -n -c");
+    assert_eq!(listed.last().map(String::as_str), Some("OK 0"), "{:?}", listed.last());
+    let lines = || listed.iter().filter(|line| line.starts_with("TCP"));
+    assert_eq!(lines().count(), 3000, "{}", client.ask("--drops").join("\n"));
+    let first = lines().find(|line| line.contains(" 198.51.0.0:40000 ")).expect("each client");
+    assert!(first.ends_with("192.0.2.1:80       198.51.100.9:80"), "{first}");
+}
