@@ -134,6 +134,7 @@ fn wiring(config: &Config, macs: &[Mac]) -> Wiring {
         },
         nics: nics.collect(),
         local_ports: config.local_ports.clone(),
+        rss: None,
         seed: SEED,
     }
 }

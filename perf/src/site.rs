@@ -188,6 +188,7 @@ fn wiring(plan: &Plan, seed: Seed) -> Wiring {
         owner: Owner::Hash,
         nics: [WAN, LAN].map(|nic| NicWiring { mac: mac(nic), has_host: true }).to_vec(),
         local_ports: LOCAL_PORTS,
+        rss: None,
         seed,
     }
 }

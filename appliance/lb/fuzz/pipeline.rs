@@ -236,6 +236,7 @@ fn wiring(workers: u16) -> Wiring {
         owner: Owner::Hash,
         nics: NICS.map(|mac| NicWiring { mac, has_host: true }).to_vec(),
         local_ports: 5000..=5015,
+        rss: None,
         seed: Seed::fixed(0),
     }
 }

@@ -15,7 +15,7 @@ use crate::counters::ServerCounts;
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::hash::Keyed;
-use crate::local_ports::{self, PortClass, Wanted};
+use crate::local_ports::{self, LocalPorts, Wanted};
 use crate::sched;
 use crate::service::ForwardMode;
 use crate::snapshot::{ServerView, ServiceView, Snapshot};
@@ -40,7 +40,7 @@ pub(crate) enum Admission<F: Balanced> {
 pub(crate) struct Admitter<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) counts: &'a ServerCounts,
-    pub(crate) ports: PortClass,
+    pub(crate) ports: &'a LocalPorts,
     pub(crate) keyed: &'a Keyed,
     /// Local ports that may still be tried in this batch.
     pub(crate) probes: &'a mut u32,

@@ -2,7 +2,8 @@
 //! Several workers in one thread, exact and repeatable: what replay, tests and simulations run.
 //!
 //! Frames land on the workers in turn, as on a NIC whose receive-side scaling knows nothing of
-//! flows: the worst case for ownership. Hand-offs are carried out at once.
+//! flows, which is the worst case for ownership; or as [`Ensemble::land_by`] says. Hand-offs are
+//! carried out at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,7 +45,27 @@ pub struct Ensemble<'m> {
     snapshot: Arc<Snapshot>,
     counts: Arc<ServerCounts>,
     outlet: Outlet,
-    landing: usize,
+    landing: Landing,
+}
+
+/// Which worker's queue a frame comes by.
+#[derive(Clone, Copy, Debug)]
+enum Landing {
+    /// The next one's: this is the worker that had the last.
+    InTurn(usize),
+    By(fn(NicId, &VecFrame) -> WorkerId),
+}
+
+impl Landing {
+    fn worker(&mut self, nic: NicId, frame: &VecFrame, workers: usize) -> usize {
+        match self {
+            Self::InTurn(last) => {
+                *last = (*last + 1) % workers.max(1);
+                *last
+            }
+            Self::By(choose) => choose(nic, frame).index(),
+        }
+    }
 }
 
 impl<'m> Ensemble<'m> {
@@ -93,8 +114,13 @@ impl<'m> Ensemble<'m> {
             snapshot,
             counts,
             outlet: Outlet::default(),
-            landing: 0,
+            landing: Landing::InTurn(usize::from(wiring.workers).saturating_sub(1)),
         })
+    }
+
+    /// Lets frames land where the NICs' hashing sends them, in place of in turn.
+    pub fn land_by(&mut self, choose: fn(NicId, &VecFrame) -> WorkerId) {
+        self.landing = Landing::By(choose);
     }
 
     /// Lets all workers see the services of a catalog.
@@ -117,8 +143,7 @@ impl<'m> Ensemble<'m> {
         let mut batches: Vec<Batch<VecFrame>> = Vec::new();
         batches.resize_with(self.workers.len(), Batch::default);
         for (nic, frame) in frames {
-            let at = self.landing % self.workers.len().max(1);
-            self.landing = at + 1;
+            let at = self.landing.worker(nic, &frame, self.workers.len());
             let Some(batch) = batches.get_mut(at) else {
                 return;
             };

@@ -4,12 +4,13 @@
 //! A port is unique per local address *and* server endpoint: what makes two connections different
 //! is the whole tuple of the reply, so the connection table itself says what is free. Ports are
 //! tried from a keyed starting point on (RFC 6056 §3.3.3), over all local addresses in turn, a
-//! bounded number of times. Each worker uses the ports of its class only, so that the reply's port
-//! names its owner. A port rests as long as the connection's TIME_WAIT entry lives
-//! (RFC 9293 §3.4.3).
+//! bounded number of times. Each worker uses its own ports only, so that the reply finds its owner:
+//! those whose replies the NICs send to its queue where that is known ([`crate::rss`]), else those
+//! of its class. A port rests as long as the connection's TIME_WAIT entry lives (RFC 9293 §3.4.3).
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use wire::{Endpoint, Family, FlowKey, L4, Port, Tuple};
 use zerocopy::IntoBytes;
@@ -19,6 +20,8 @@ use crate::conn_table::ConnTable;
 use crate::hash::Keyed;
 use crate::ids::WorkerId;
 use crate::limits::PORT_PROBES;
+use crate::rss::Rss;
+use crate::steer::Wiring;
 use crate::verdict::DropReason;
 
 /// The ports of one worker: those of the range that leave the worker's number as remainder.
@@ -54,6 +57,39 @@ impl PortClass {
     }
 }
 
+/// The ports that one worker may take.
+#[derive(Clone, Debug)]
+pub struct LocalPorts {
+    class: PortClass,
+    /// Where the NICs decide who owns a port.
+    rss: Option<(Arc<Rss>, WorkerId)>,
+    /// Ports that are looked at for each that is tried: most belong to others.
+    looks: u32,
+}
+
+impl LocalPorts {
+    /// The ports of the worker `here`.
+    pub fn new(wiring: &Wiring, here: WorkerId) -> Self {
+        let (range, workers) = (&wiring.local_ports, wiring.workers);
+        let decides = |rss: &&Arc<Rss>| rss.replies().is_some() && workers > 1;
+        match wiring.rss.as_ref().filter(decides) {
+            Some(rss) => Self {
+                class: PortClass::new(range, WorkerId(0), 1),
+                rss: Some((Arc::clone(rss), here)),
+                looks: 4 * u32::from(workers),
+            },
+            None => Self { class: PortClass::new(range, here, workers), rss: None, looks: 1 },
+        }
+    }
+
+    fn is_own<F: ConnFamily>(&self, reply: &Tuple<F>) -> bool {
+        match &self.rss {
+            Some((rss, here)) => rss.reply(reply) == Some(*here),
+            None => true,
+        }
+    }
+}
+
 /// What a local endpoint is wanted for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<F: Family> {
@@ -74,7 +110,7 @@ pub struct Wanted<F: Family> {
 pub fn find<F: ConnFamily>(
     conns: &ConnTable<'_, F>,
     locals: &[IpAddr],
-    ports: PortClass,
+    ports: &LocalPorts,
     keyed: &Keyed,
     wanted: &Wanted<F>,
     budget: &mut u32,
@@ -86,21 +122,24 @@ pub fn find<F: ConnFamily>(
     }
     let Wanted { protocol, client, server } = *wanted;
     let start = keyed.bytes(Tuple::new(client, server).as_bytes());
-    let tries = count * u64::from(ports.count);
-    for attempt in 0..tries.min(PORT_PROBES.into()) {
-        let Some(left) = budget.checked_sub(1) else {
-            break;
-        };
-        *budget = left;
-        let which = (start.wrapping_add(attempt)) % count;
+    let looks = (count * u64::from(ports.class.count)).min((PORT_PROBES * ports.looks).into());
+    for look in 0..looks {
+        let which = (start.wrapping_add(look)) % count;
         let Some(addr) = addresses.clone().nth(which as usize) else {
             break;
         };
-        let Some(port) = ports.port((start >> 32) + attempt / count) else {
+        let Some(port) = ports.class.port((start >> 32) + look / count) else {
             break;
         };
         let local = Endpoint { addr, port };
         let reply = FlowKey { tuple: Tuple::new(server, local), protocol };
+        if !ports.is_own(&reply.tuple) {
+            continue;
+        }
+        let Some(left) = budget.checked_sub(1) else {
+            break;
+        };
+        *budget = left;
         if conns.look_up(&reply).is_none() {
             return Ok(local);
         }

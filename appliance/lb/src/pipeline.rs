@@ -21,7 +21,7 @@ use crate::held::{Held, Waiting};
 use crate::icmp_error::RateLimit;
 use crate::ids::{NicId, Tick, WorkerId};
 use crate::limits::{BATCH, PORT_PROBES_PER_BATCH};
-use crate::local_ports::PortClass;
+use crate::local_ports::LocalPorts;
 use crate::network::{NetworkView, NextHop};
 use crate::snapshot::{FamilyServices, Snapshot, SnapshotFamily};
 use crate::stage::{Fate, Item, Stage, Wait, Waits};
@@ -52,7 +52,7 @@ pub struct Parts<'m> {
 pub struct Worker<'m, B> {
     wiring: Arc<Wiring>,
     steering: Steering,
-    ports: PortClass,
+    ports: LocalPorts,
     keyed: Keyed,
     snapshot: Arc<Snapshot>,
     v4: Flows<'m, V4>,
@@ -81,7 +81,7 @@ impl<'m, B: Frame> Worker<'m, B> {
         let Parts { id, wiring, snapshot, v4, v6, counters, counts } = parts;
         Self {
             steering: Steering::new(&wiring, id),
-            ports: PortClass::new(&wiring.local_ports, id, wiring.workers),
+            ports: LocalPorts::new(&wiring, id),
             keyed: Keyed::new(wiring.seed),
             wiring,
             snapshot,
@@ -131,7 +131,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             snapshot: &self.snapshot,
             wiring: &self.wiring,
             steering: &self.steering,
-            ports: self.ports,
+            ports: &self.ports,
             keyed: &self.keyed,
             counters: &self.counters,
             counts: &self.counts,

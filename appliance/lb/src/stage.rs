@@ -19,7 +19,7 @@ use crate::hash::Keyed;
 use crate::icmp_error::{self, Error, RateLimit};
 use crate::ids::{ConnId, NicId, Tick, WorkerId};
 use crate::limits::BATCH;
-use crate::local_ports::PortClass;
+use crate::local_ports::LocalPorts;
 use crate::network::{Neighbour, NextHop, Unresolved};
 use crate::pipeline::{address, set_ethertype};
 use crate::rewrite::rewrite;
@@ -77,7 +77,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) wiring: &'a Wiring,
     pub(crate) steering: &'a Steering,
-    pub(crate) ports: PortClass,
+    pub(crate) ports: &'a LocalPorts,
     pub(crate) keyed: &'a Keyed,
     pub(crate) counters: &'a WorkerCounters,
     pub(crate) counts: &'a ServerCounts,

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which worker owns a flow: a pure function of the packet and of what was fixed at the start.
 //!
-//! A packet to a FULLNAT local address belongs to the class of its port. One to a VIP, or from a
+//! A packet to a FULLNAT local address belongs to the worker whose queue it lands on where the
+//! NICs' hash is known ([`crate::rss`]), else to the class of its port. One to a VIP, or from a
 //! server, belongs to the hash of the client's endpoint, which is the source of the one and the
 //! destination of the other: so a NAT reply, which does not carry the VIP, finds home too. Any
 //! other packet is the host's and stays where it landed.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use wire::{Endpoint, FlowKey, Mac};
 use zerocopy::IntoBytes;
@@ -14,6 +16,7 @@ use zerocopy::IntoBytes;
 use crate::hash::Keyed;
 use crate::ids::{NicId, Seed, WorkerId};
 use crate::local_ports::PortClass;
+use crate::rss::Rss;
 use crate::snapshot::{FamilyServices, SnapshotFamily};
 
 /// Who owns requests.
@@ -45,6 +48,8 @@ pub struct Wiring {
     pub nics: Vec<NicWiring>,
     /// FULLNAT source ports.
     pub local_ports: RangeInclusive<u16>,
+    /// How NICs spread packets over the workers, where that is known.
+    pub rss: Option<Arc<Rss>>,
     /// What all keyed hashes start from.
     pub seed: Seed,
 }
@@ -57,12 +62,13 @@ impl Wiring {
 }
 
 /// The owner function of one worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Steering {
     here: WorkerId,
     workers: u16,
     landing: bool,
     keyed: Keyed,
+    rss: Option<Arc<Rss>>,
 }
 
 impl Steering {
@@ -73,6 +79,7 @@ impl Steering {
             workers: wiring.workers,
             landing: wiring.owner == Owner::Landing,
             keyed: Keyed::new(wiring.seed),
+            rss: wiring.rss.clone(),
         }
     }
 
@@ -88,7 +95,8 @@ impl Steering {
         }
         let tuple = &key.tuple;
         if services.is_local(tuple.dst) {
-            return PortClass::owner(tuple.dport, self.workers);
+            let known = self.rss.as_ref().and_then(|rss| rss.reply(tuple));
+            return known.unwrap_or(PortClass::owner(tuple.dport, self.workers));
         }
         let client: Endpoint<F> = if services.is_vip(tuple.dst) {
             if self.landing {
@@ -100,6 +108,9 @@ impl Steering {
         } else {
             return self.here;
         };
+        if let Some(owner) = self.rss.as_ref().and_then(|rss| rss.client(client)) {
+            return owner;
+        }
         let hash = self.keyed.bytes(client.as_bytes()) >> 32;
         WorkerId(((hash * u64::from(self.workers)) >> 32) as u16)
     }

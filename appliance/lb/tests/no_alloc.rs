@@ -146,6 +146,7 @@ fn a_worker_allocates_nothing_whatever_it_receives() {
         owner: Owner::Hash,
         nics: vec![NicWiring { mac: NIC, has_host: true }],
         local_ports: 5000..=5999,
+        rss: None,
         seed: Seed::fixed(1),
     });
     let mut v4 = TableMemory::new(ConnTable::<V4>::memory_bytes(LIMITS.connections));

@@ -299,6 +299,7 @@ fn wiring(config: &Config, ports: &[Port]) -> Wiring {
         },
         nics: ports.iter().map(nic).collect(),
         local_ports: config.local_ports.clone(),
+        rss: None,
         seed: seed(),
     }
 }

@@ -24,7 +24,14 @@ fn with_worker(with: impl FnOnce(&Worker<'_, VecFrame>)) {
     let seed = Seed::fixed(1);
     let mut v4 = TableMemory::new(ConnTable::<V4>::memory_bytes(PLACES));
     let mut v6 = TableMemory::new(ConnTable::<V6>::memory_bytes(PLACES));
-    let wiring = Wiring { workers: 1, owner: Owner::Hash, nics: vec![], local_ports: 1..=2, seed };
+    let wiring = Wiring {
+        workers: 1,
+        owner: Owner::Hash,
+        nics: vec![],
+        local_ports: 1..=2,
+        rss: None,
+        seed,
+    };
     let snapshot = Snapshot::new(&Catalog::new(&limits), &Network::new(vec![]), seed);
     let parts = Parts {
         id: WorkerId(0),

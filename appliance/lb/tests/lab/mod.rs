@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use control::apply::{Director, Outcome, Pace, Plane};
 use control::names::NumbersOnly;
@@ -15,6 +16,7 @@ use lb::ensemble::{Ensemble, Outlet};
 use lb::ids::{NicId, Seed, Tick};
 use lb::limits::Limits;
 use lb::network::{Neighbour, Network, NicFacts, Prefix, Route};
+use lb::rss::Rss;
 use lb::steer::{NicWiring, Owner, Wiring};
 use wire::{Mac, VecFrame};
 
@@ -56,6 +58,7 @@ pub struct Plan {
     pub owner: Owner,
     pub limits: Limits,
     pub local_ports: RangeInclusive<u16>,
+    pub rss: Option<Arc<Rss>>,
     pub seed: Seed,
     pub nics: Vec<Nic>,
     /// Routes beyond those to the NICs' own segments.
@@ -69,6 +72,7 @@ impl Default for Plan {
             owner: Owner::Hash,
             limits: Limits { services: 64, servers: 256, connections: 1024 },
             local_ports: 1025..=32767,
+            rss: None,
             seed: Seed::fixed(1),
             nics: vec![
                 Nic::new("wan", 1, &["198.51.100.1/24", "2001:db8:51::1/64"]),
@@ -115,6 +119,7 @@ impl Lab {
             owner: plan.owner,
             nics: nics.collect(),
             local_ports: plan.local_ports.clone(),
+            rss: plan.rss.clone(),
             seed: plan.seed,
         };
         let memory = Ensemble::memory(&plan.limits, plan.workers).leak();

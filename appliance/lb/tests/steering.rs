@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the NICs' hash is known, packets land on the worker that owns them: nothing is handed off.
+//!
+//! Four workers with a queue each; frames land as a Toeplitz NIC with a table of 128 lands them.
+
+mod lab;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lab::{Lab, Plan, mac_of};
+use lb::ids::{NicId, Tick, WorkerId};
+use lb::rss::{HashFields, Rss};
+use lb::steer::Owner;
+use lb::toeplitz::Toeplitz;
+use wire::{Frame, Mac, Outcome, TcpFlags, VecFrame, build, parse};
+use zerocopy::IntoBytes;
+
+const KEY: [u8; 52] = *b"four workers, two NICs, one key: fifty-two bytes !!!";
+const WORKERS: u16 = 4;
+const WAN: NicId = NicId(0);
+const LAN: NicId = NicId(1);
+const FLOWS: u16 = 400;
+
+fn table() -> Vec<WorkerId> {
+    (0..128).map(|value| WorkerId(value % WORKERS)).collect()
+}
+
+/// The queue of a NIC that hashes these fields.
+fn queue(fields: HashFields, frame: &VecFrame) -> WorkerId {
+    fn input<F: wire::Family>(fields: HashFields, tuple: &wire::Tuple<F>) -> Vec<u8> {
+        match fields {
+            HashFields::Tuple => tuple.as_bytes().to_vec(),
+            HashFields::Source => tuple.source().as_bytes().to_vec(),
+            HashFields::Destination => tuple.destination().as_bytes().to_vec(),
+        }
+    }
+    let input = match parse(frame.head(), frame.len()) {
+        Outcome::V4(parsed) => input(fields, &parsed.key().tuple),
+        Outcome::V6(parsed) => input(fields, &parsed.key().tuple),
+        other => panic!("{other:?} has no ports"),
+    };
+    table()[Toeplitz::new(&KEY).unwrap().hash(&input) as usize % 128]
+}
+
+fn whole_tuples(_: NicId, frame: &VecFrame) -> WorkerId {
+    queue(HashFields::Tuple, frame)
+}
+
+fn one_side(nic: NicId, frame: &VecFrame) -> WorkerId {
+    queue(if nic == WAN { HashFields::Source } else { HashFields::Destination }, frame)
+}
+
+fn director(owner: Owner, nics: [HashFields; 2], landing: fn(NicId, &VecFrame) -> WorkerId) -> Lab {
+    let rss = Rss::new(&KEY, table(), &nics.map(Some)).map(Arc::new);
+    assert!(rss.is_some());
+    let mut lab = Lab::new(Plan { workers: WORKERS, owner, rss, ..Plan::default() });
+    lab.ensemble().land_by(landing);
+    let all = ["198.51.100.7", "10.0.0.21", "2001:db8:51::7", "2001:db8:10::21"];
+    lab.know_all(all.iter().map(|text| text.parse().unwrap()));
+    lab
+}
+
+fn packet(to: Mac, from: (IpAddr, u16), dst: (IpAddr, u16), flags: TcpFlags) -> VecFrame {
+    let eth = build::eth().src(mac_of(from.0)).dst(to);
+    VecFrame::new(&eth.ip(from.0, dst.0).tcp(from.1, dst.1).flags(flags).payload(b""))
+}
+
+/// Opens [`FLOWS`] connections and lets the server answer what it received, where it answers the
+/// director. Returns how many frames came to the client's NIC.
+fn converse(lab: &mut Lab, client: &str, vip: &str, server: &str, answers: bool) -> usize {
+    let [client, vip, server]: [IpAddr; 3] = [client, vip, server].map(|a| a.parse().unwrap());
+    let [wan, lan] = ["wan", "lan"].map(|name| lab.nic(name).unwrap().1.mac);
+    let mut answered = 0;
+    for port in 0..FLOWS {
+        let syn = packet(wan, (client, 20_000 + port), (vip, 80), TcpFlags::SYN);
+        let sent = lab.receive([(WAN, syn)], Tick::from_secs(1)).sent;
+        let [(LAN, request)] = sent.as_slice() else { panic!("one request leaves: {sent:?}") };
+        if !answers {
+            continue;
+        }
+        let from = match parse(request.head(), request.len()) {
+            Outcome::V4(parsed) => (parsed.key().tuple.src.into(), parsed.key().tuple.sport),
+            Outcome::V6(parsed) => (parsed.key().tuple.src.into(), parsed.key().tuple.sport),
+            other => panic!("{other:?}"),
+        };
+        let (to, flags) = ((from.0, from.1.get()), TcpFlags::SYN | TcpFlags::ACK);
+        let reply = packet(lan, (server, 80), to, flags);
+        answered += lab.receive([(LAN, reply)], Tick::from_secs(1)).sent.len();
+    }
+    answered
+}
+
+fn handed_off(lab: &mut Lab) -> u64 {
+    let figures = lab.ensemble().figures();
+    figures.workers().iter().map(|worker| worker.frames.handed_off.value()).sum()
+}
+
+const V4: [&str; 3] = ["198.51.100.7", "192.0.2.1", "10.0.0.21"];
+const V6: [&str; 3] = ["2001:db8:51::7", "2001:db8:c::1", "2001:db8:10::21"];
+
+fn services(lab: &mut Lab, mode: &str) {
+    let locals = ["10.0.0.101", "2001:db8:10::101"];
+    for ([_, vip, server], local) in [V4, V6].into_iter().zip(locals) {
+        let bracket = |address: &str| match address.contains(':') {
+            true => format!("[{address}]:80"),
+            false => format!("{address}:80"),
+        };
+        let (vip, server) = (bracket(vip), bracket(server));
+        lab.rules(&format!("-A -t {vip} -s rr\n-a -t {vip} -r {server} {mode}"));
+        if mode == "-b" {
+            lab.rules(&format!("-P -t {vip} -z {local}"));
+        }
+    }
+}
+
+fn nothing_is_handed_off(owner: Owner, nics: [HashFields; 2], modes: &[&str]) {
+    let landing = if nics == [HashFields::Tuple; 2] { whole_tuples } else { one_side };
+    for mode in modes {
+        for [client, vip, server] in [V4, V6] {
+            let mut lab = director(owner, nics, landing);
+            services(&mut lab, mode);
+            let answers = ["-m", "-b"].contains(mode);
+            let answered = converse(&mut lab, client, vip, server, answers);
+            assert_eq!(answered, if answers { usize::from(FLOWS) } else { 0 }, "{mode} {vip}");
+            assert_eq!(handed_off(&mut lab), 0, "{mode} {vip}");
+            let figures = lab.ensemble().figures();
+            let idle = figures.workers().iter().filter(|it| it.connections.value() == 0);
+            assert_eq!(idle.count(), 0, "{mode} {vip}: every worker owns connections");
+        }
+    }
+}
+
+#[test]
+fn sources_hashed_on_the_way_in_and_destinations_on_the_way_back() {
+    let nics = [HashFields::Source, HashFields::Destination];
+    nothing_is_handed_off(Owner::Hash, nics, &["-m", "-b", "-i", "-g"]);
+}
+
+#[test]
+fn whole_tuples_where_the_landing_worker_owns_requests() {
+    nothing_is_handed_off(Owner::Landing, [HashFields::Tuple; 2], &["-b", "-i", "-g"]);
+}
+
+#[test]
+fn a_nic_that_lands_frames_otherwise_than_believed_costs_hand_offs_and_nothing_else() {
+    let nics = [HashFields::Source, HashFields::Destination];
+    for mode in ["-m", "-b"] {
+        let mut lab = director(Owner::Hash, nics, whole_tuples);
+        services(&mut lab, mode);
+        let [client, vip, server] = V4;
+        assert_eq!(converse(&mut lab, client, vip, server, true), usize::from(FLOWS));
+        assert!(handed_off(&mut lab) > 0);
+    }
+}
