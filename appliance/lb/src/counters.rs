@@ -8,7 +8,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use crate::ids::{ServerId, ServiceId, WorkerId};
+use wire::Frame;
+
+use crate::ids::{NicId, ServerId, ServiceId, Tick, WorkerId};
+use crate::last_drops::LastDrops;
 use crate::limits::{Limits, NEXT_HOPS};
 use crate::verdict::DropReason;
 
@@ -172,6 +175,8 @@ pub struct WorkerCounters {
     pub worker: WorkerId,
     /// Frames by origin and fate.
     pub frames: FrameCounters,
+    /// The last frame dropped for each reason.
+    pub last_drops: LastDrops,
     /// Connections in the tables now.
     pub connections: Counter,
     /// Connections that ended by timeout since the start.
@@ -189,12 +194,19 @@ impl WorkerCounters {
         Arc::new(Self {
             worker,
             frames: FrameCounters::default(),
+            last_drops: LastDrops::default(),
             connections: Counter::default(),
             expired: Counter::default(),
             next_hops: NextHopUse::default(),
             services: zeroed(limits.services),
             servers: zeroed(limits.servers),
         })
+    }
+
+    /// Counts a frame dropped for `reason`, and keeps it as the last one.
+    pub fn dropped(&self, reason: DropReason, nic: NicId, now: Tick, frame: &impl Frame) {
+        self.frames.drop(reason, 1);
+        self.last_drops.note(reason, nic, now, frame);
     }
 
     /// The counters of the service in `slot`.

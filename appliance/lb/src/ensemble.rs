@@ -23,6 +23,7 @@ use crate::pipeline::{Parts, Worker};
 use crate::snapshot::{Changed, Snapshot};
 use crate::steer::Wiring;
 use crate::verdict::Verdict;
+use crate::witness::Witness;
 
 /// What left the workers since the last look.
 #[derive(Debug, Default)]
@@ -139,7 +140,17 @@ impl<'m> Ensemble<'m> {
     /// Receives frames at one moment, and carries out all that follows; what ended before that
     /// moment has ended when they come.
     pub fn receive(&mut self, frames: impl IntoIterator<Item = (NicId, VecFrame)>, now: Tick) {
-        self.advance(now);
+        self.receive_before(frames, now, &mut ());
+    }
+
+    /// As [`Self::receive`], before a witness.
+    pub fn receive_before(
+        &mut self,
+        frames: impl IntoIterator<Item = (NicId, VecFrame)>,
+        now: Tick,
+        witness: &mut impl Witness,
+    ) {
+        self.advance(now, witness);
         let mut batches: Vec<Batch<VecFrame>> = Vec::new();
         batches.resize_with(self.workers.len(), Batch::default);
         for (nic, frame) in frames {
@@ -148,28 +159,33 @@ impl<'m> Ensemble<'m> {
                 return;
             };
             if batch.is_full() {
-                self.run(at, batch, Origin::Wire, now);
+                self.run(at, batch, Origin::Wire, now, witness);
             }
             let pushed = batch.push(frame, nic);
             debug_assert!(pushed.is_ok());
         }
         for (at, batch) in batches.iter_mut().enumerate() {
-            self.run(at, batch, Origin::Wire, now);
+            self.run(at, batch, Origin::Wire, now, witness);
         }
-        self.carry_hand_offs(now);
-        self.tick(now);
+        self.carry_hand_offs(now, witness);
+        self.tick_before(now, witness);
     }
 
     /// Lets time pass: expiry, and frames that wait.
     pub fn tick(&mut self, now: Tick) {
-        self.advance(now);
+        self.tick_before(now, &mut ());
+    }
+
+    /// As [`Self::tick`], before a witness.
+    pub fn tick_before(&mut self, now: Tick, witness: &mut impl Witness) {
+        self.advance(now, witness);
         self.check();
     }
 
-    fn advance(&mut self, now: Tick) {
+    fn advance(&mut self, now: Tick, witness: &mut impl Witness) {
         for worker in &mut self.workers {
             let mut exits = Exits::new(&mut self.outlet, worker);
-            while worker.tick(now, &mut exits) {}
+            while worker.tick_before(now, &mut exits, witness) {}
             debug_assert!(exits.handed.is_empty(), "nothing is handed off without a frame");
         }
     }
@@ -205,7 +221,7 @@ impl<'m> Ensemble<'m> {
         }
     }
 
-    fn carry_hand_offs(&mut self, now: Tick) {
+    fn carry_hand_offs(&mut self, now: Tick, witness: &mut impl Witness) {
         let mut batch = Batch::default();
         for at in 0..self.workers.len() {
             while let Some(inbox) = self.inboxes.get_mut(at).filter(|inbox| !inbox.is_empty()) {
@@ -214,18 +230,25 @@ impl<'m> Ensemble<'m> {
                     let pushed = batch.push(frame, nic);
                     debug_assert!(pushed.is_ok());
                 }
-                self.run(at, &mut batch, Origin::Worker, now);
+                self.run(at, &mut batch, Origin::Worker, now, witness);
             }
         }
         debug_assert!(self.inboxes.iter().all(VecDeque::is_empty), "handed off a second time");
     }
 
-    fn run(&mut self, at: usize, batch: &mut Batch<VecFrame>, origin: Origin, now: Tick) {
+    fn run(
+        &mut self,
+        at: usize,
+        batch: &mut Batch<VecFrame>,
+        origin: Origin,
+        now: Tick,
+        witness: &mut impl Witness,
+    ) {
         let Some(worker) = self.workers.get_mut(at) else {
             return;
         };
         let mut exits = Exits::new(&mut self.outlet, worker);
-        worker.run(batch, origin, now, &mut exits);
+        worker.run_before(batch, origin, now, &mut exits, witness);
         for (to, frame, nic) in exits.handed {
             if let Some(inbox) = self.inboxes.get_mut(to.index()) {
                 inbox.push_back((frame, nic));

@@ -19,7 +19,8 @@ pub struct Waiting<B> {
     pub frame: B,
     /// Where it goes.
     pub to: IpAddr,
-    neighbour: Neighbour,
+    /// Whose link-layer address is not known.
+    pub neighbour: Neighbour,
     since: Tick,
 }
 
@@ -44,6 +45,11 @@ impl<B> Held<B> {
         }
         let waiting = Waiting { frame, to, neighbour, since: now };
         self.waiting.try_push(waiting).map_err(|full| full.element().frame)
+    }
+
+    /// The frame that was kept last.
+    pub fn newest(&self) -> Option<&B> {
+        self.waiting.last().map(|waiting| &waiting.frame)
     }
 
     /// Frames that wait.

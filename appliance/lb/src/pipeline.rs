@@ -24,9 +24,10 @@ use crate::limits::{BATCH, PORT_PROBES_PER_BATCH};
 use crate::local_ports::LocalPorts;
 use crate::network::{NetworkView, NextHop};
 use crate::snapshot::{FamilyServices, Snapshot, SnapshotFamily};
-use crate::stage::{Fate, Item, Stage, Wait, Waits};
+use crate::stage::{self, Fate, Item, Stage, Wait, Waits};
 use crate::steer::{Steering, Wiring};
 use crate::verdict::{DropReason, Verdict};
+use crate::witness::{Arrival, End, Witness};
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -110,10 +111,22 @@ impl<'m, B: Frame> Worker<'m, B> {
         now: Tick,
         sink: &mut impl Sink<B>,
     ) {
+        self.run_before(batch, origin, now, sink, &mut ());
+    }
+
+    /// As [`Self::run`], before a witness.
+    pub fn run_before(
+        &mut self,
+        batch: &mut Batch<B>,
+        origin: Origin,
+        now: Tick,
+        sink: &mut impl Sink<B>,
+        witness: &mut impl Witness,
+    ) {
         if self.held_looked_at.is_none() && !self.held.is_empty() {
             // What waited leaves before what comes now.
             self.held_looked_at = Some(now);
-            self.release_held(now, sink);
+            self.release_held(now, sink, witness);
         }
         if batch.is_empty() {
             return;
@@ -125,6 +138,8 @@ impl<'m, B: Frame> Worker<'m, B> {
         }
         let mut sorted = Sorted::default();
         for (index, (frame, nic)) in batch.frames.iter().zip(&batch.nics).enumerate() {
+            let arrival = || Arrival { worker: self.counters.worker, nic: *nic, origin, now };
+            witness.arrived(index as u8, arrival, frame);
             self.sort(&mut sorted, index as u8, frame, *nic, origin);
         }
         let mut stage = Stage {
@@ -141,12 +156,14 @@ impl<'m, B: Frame> Worker<'m, B> {
             probes: PORT_PROBES_PER_BATCH,
             origin,
             now,
+            witness,
         };
         stage.serve(&mut self.v4, &mut sorted.v4, &mut batch.frames);
         stage.serve(&mut self.v6, &mut sorted.v6, &mut batch.frames);
         let waits = stage.waits;
-        for (frame, fate) in batch.frames.drain(..).zip(sorted.fates()) {
-            self.settle(frame, fate, &waits, now, sink);
+        for ((index, frame), fate) in (0..).zip(batch.frames.drain(..)).zip(sorted.fates()) {
+            let nic = batch.nics.get(usize::from(index)).copied().unwrap_or_default();
+            self.settle((index, nic, frame), fate, &waits, now, sink, witness);
         }
         batch.nics.clear();
         self.note_levels();
@@ -155,12 +172,22 @@ impl<'m, B: Frame> Worker<'m, B> {
     /// What is to be done without frames: expiry, and frames whose next hop became known. Work per
     /// call is bounded; says whether there may be more at this moment.
     pub fn tick(&mut self, now: Tick, sink: &mut impl Sink<B>) -> bool {
+        self.tick_before(now, sink, &mut ())
+    }
+
+    /// As [`Self::tick`], before a witness.
+    pub fn tick_before(
+        &mut self,
+        now: Tick,
+        sink: &mut impl Sink<B>,
+        witness: &mut impl Witness,
+    ) -> bool {
         let v4 = self.v4.expire(now, &self.counts);
         let v6 = self.v6.expire(now, &self.counts);
         self.counters.expired.add(v4.ended + v6.ended);
         if !self.held.is_empty() && self.held_looked_at != Some(now) {
             self.held_looked_at = Some(now);
-            self.release_held(now, sink);
+            self.release_held(now, sink, witness);
         }
         self.note_levels();
         v4.more || v6.more
@@ -218,7 +245,7 @@ impl<'m, B: Frame> Worker<'m, B> {
                 sorted.v6.push(Item::new(index, nic, parsed));
                 None
             }
-            Class::Host => Some(Stage::punt(&self.wiring, nic)),
+            Class::Host => Some(stage::punt(&self.wiring, nic)),
             Class::Drop(reason) => Some(Fate::Settled(Verdict::Drop(reason))),
         };
         sorted.direct.push(fate);
@@ -261,37 +288,47 @@ impl<'m, B: Frame> Worker<'m, B> {
         }
     }
 
-    fn settle(&mut self, frame: B, fate: Fate, waits: &Waits, now: Tick, sink: &mut impl Sink<B>) {
-        let frames = &self.counters.frames;
-        match fate {
-            Fate::Settled(verdict) => {
-                if let Verdict::Drop(reason) = verdict {
-                    frames.drop(reason, 1);
-                }
-                sink.take(frame, verdict);
-            }
+    fn settle(
+        &mut self,
+        (index, nic, mut frame): (u8, NicId, B),
+        fate: Fate,
+        waits: &Waits,
+        now: Tick,
+        sink: &mut impl Sink<B>,
+        witness: &mut impl Witness,
+    ) {
+        let counters = &self.counters;
+        let verdict = match fate {
+            Fate::Settled(verdict) => verdict,
             Fate::Answered(nic, reason) => {
-                frames.drop(reason, 1);
-                frames.originated.add(1);
-                sink.take(frame, Verdict::Transmit(nic));
+                counters.frames.drop(reason, 1);
+                counters.frames.originated.add(1);
+                witness.settled(index, End::Answered(nic, reason), &frame);
+                return sink.take(frame, Verdict::Transmit(nic));
             }
-            Fate::Held(place) => {
-                let Some(Wait { to, neighbour }) = waits.get(usize::from(place)).copied() else {
-                    frames.drop(DropReason::Bug, 1);
-                    return sink.take(frame, Verdict::Drop(DropReason::Bug));
-                };
-                match self.held.keep(frame, to, neighbour, now) {
-                    Ok(()) => sink.want(neighbour),
-                    Err(frame) => {
-                        frames.drop(DropReason::HoldFull, 1);
-                        sink.take(frame, Verdict::Drop(DropReason::HoldFull));
+            Fate::Held(place) => match waits.get(usize::from(place)).copied() {
+                Some(Wait { to, neighbour }) => match self.held.keep(frame, to, neighbour, now) {
+                    Ok(()) => {
+                        let kept = self.held.newest().into_iter();
+                        kept.for_each(|kept| witness.settled(index, End::Held(neighbour), kept));
+                        return sink.want(neighbour);
                     }
-                }
-            }
+                    Err(back) => {
+                        frame = back;
+                        Verdict::Drop(DropReason::HoldFull)
+                    }
+                },
+                None => Verdict::Drop(DropReason::Bug),
+            },
+        };
+        if let Verdict::Drop(reason) = verdict {
+            counters.dropped(reason, nic, now, &frame);
         }
+        witness.settled(index, End::Verdict(verdict), &frame);
+        sink.take(frame, verdict);
     }
 
-    fn release_held(&mut self, now: Tick, sink: &mut impl Sink<B>) {
+    fn release_held(&mut self, now: Tick, sink: &mut impl Sink<B>, witness: &mut impl Witness) {
         let Self { snapshot, held, counters, .. } = self;
         let hop = |waiting: &Waiting<B>| towards(&snapshot.network, waiting.to);
         held.release(
@@ -308,10 +345,12 @@ impl<'m, B: Frame> Worker<'m, B> {
                 let verdict = match outcome {
                     Ok(nic) => Verdict::Transmit(nic),
                     Err(reason) => {
-                        counters.frames.drop(reason, 1);
+                        let nic = waiting.neighbour.nic;
+                        counters.dropped(reason, nic, now, &waiting.frame);
                         Verdict::Drop(reason)
                     }
                 };
+                witness.released(verdict, &waiting.frame);
                 sink.take(waiting.frame, verdict);
             },
         );

@@ -26,6 +26,7 @@ use crate::rewrite::rewrite;
 use crate::snapshot::{ServerView, Snapshot};
 use crate::steer::{Steering, Wiring};
 use crate::verdict::{DropReason, Verdict};
+use crate::witness::{Choice, Fact, Meeting, WayOn, Witness};
 
 /// What becomes of a frame, as the phases see it.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +74,7 @@ impl<F: Family> Item<F> {
 }
 
 /// What the phases of one batch work with.
-pub(crate) struct Stage<'a> {
+pub(crate) struct Stage<'a, W> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) wiring: &'a Wiring,
     pub(crate) steering: &'a Steering,
@@ -87,9 +88,10 @@ pub(crate) struct Stage<'a> {
     pub(crate) probes: u32,
     pub(crate) origin: Origin,
     pub(crate) now: Tick,
+    pub(crate) witness: &'a mut W,
 }
 
-impl<'a> Stage<'a> {
+impl<'a, W: Witness> Stage<'a, W> {
     /// Takes the packets of one family through all phases; each has a fate afterwards.
     pub(crate) fn serve<F: Balanced, B: Frame>(
         &mut self,
@@ -126,23 +128,20 @@ impl<'a> Stage<'a> {
     ) -> Result<Fate, Fate> {
         let (key, flags) = (item.parsed.key(), item.parsed.tcp_flags());
         let hit = match flows.find(&key, item.probe, since, flags, self.counts) {
-            Some(hit) => hit,
+            Some(hit) => {
+                self.tell_of(flows, item, hit, Fact::Found);
+                hit
+            }
             None => (self.admit(flows, item, frame)?, Direction::Request),
         };
         let server = self.track(flows, item, hit)?;
+        self.tell_of(flows, item, hit, Fact::Tracked);
         self.forward(flows, item, hit, server, frame)
     }
 
-    /// What a frame that is not load-balanced becomes.
-    pub(crate) fn punt(wiring: &Wiring, nic: NicId) -> Fate {
-        match wiring.nic(nic) {
-            Some(facts) if facts.has_host => Fate::Settled(Verdict::Punt(nic)),
-            _ => DropReason::NoHostInterface.into(),
-        }
-    }
-
-    fn steer<F: Balanced>(&self, item: &mut Item<F>) {
+    fn steer<F: Balanced>(&mut self, item: &mut Item<F>) {
         let owner = self.owner(item);
+        self.witness.note(item.index, || Fact::Owner(owner));
         if owner != self.counters.worker {
             item.fate = Some(Fate::Settled(Verdict::HandOff(owner, item.nic)));
         }
@@ -173,8 +172,10 @@ impl<'a> Stage<'a> {
             keyed: self.keyed,
             probes: &mut self.probes,
         };
-        match admitter.admit(flows, &item.parsed) {
-            Admission::NotOurs => Err(Self::punt(self.wiring, item.nic)),
+        let admission = admitter.admit(flows, &item.parsed);
+        self.tell_of_admission(item, &admission);
+        match admission {
+            Admission::NotOurs => Err(punt(self.wiring, item.nic)),
             Admission::Refused(DropReason::NoServer) => {
                 let (reason, error) = (DropReason::NoServer, Error::PortUnreachable);
                 Err(self.answer(item, frame, Direction::Request, reason, error))
@@ -183,6 +184,7 @@ impl<'a> Stage<'a> {
             Admission::Open(conn, service) => {
                 let id = flows.open(conn, self.counts)?;
                 self.traffic(service, conn.server().slot, |counters| counters.conns.add(1));
+                self.tell_of(flows, item, (id, Direction::Request), Fact::Opened);
                 Ok(id)
             }
         }
@@ -247,6 +249,14 @@ impl<'a> Stage<'a> {
             None => self.resolve(action, direction, server)?,
         };
         let action = *action;
+        self.witness.note(item.index, || {
+            let to = match direction {
+                Direction::Request => server.map(|view| view.address),
+                Direction::Reply => Some(action.tuple.dst.into()),
+            };
+            let neighbour = to.and_then(|to| self.snapshot.network.neighbour(to));
+            Fact::WayOn(WayOn { to, neighbour, hop: hop.ok().copied() })
+        });
         let mtu = match &hop {
             Ok(hop) => Some(hop.mtu),
             Err(wait) => self.snapshot.network.mtu(wait.neighbour.nic),
@@ -375,6 +385,8 @@ impl<'a> Stage<'a> {
         let Some((source, nic)) = source.zip(self.wiring.nic(item.nic)) else {
             return reason.into();
         };
+        // As it came: what follows makes it the answer.
+        self.counters.last_drops.note(reason, item.nic, self.now, frame);
         if self.icmp.allows(self.now)
             && icmp_error::answer::<F>(frame, item.parsed.ip_len(), source, nic.mac, error)
         {
@@ -382,6 +394,46 @@ impl<'a> Stage<'a> {
         } else {
             reason.into()
         }
+    }
+
+    fn tell_of<F: Balanced>(
+        &mut self,
+        flows: &Flows<'_, F>,
+        item: &Item<F>,
+        (id, direction): (ConnId, Direction),
+        fact: impl FnOnce(Meeting) -> Fact,
+    ) {
+        if let Some(conn) = flows.conns().conn(id) {
+            let meeting = || Meeting::of(conn, direction, self.snapshot, self.now);
+            self.witness.note(item.index, || fact(meeting()));
+        }
+    }
+
+    fn tell_of_admission<F: Balanced>(&mut self, item: &Item<F>, admission: &Admission<F>) {
+        self.witness.note(item.index, || Fact::NotFound);
+        let chosen = match admission {
+            Admission::NotOurs => return self.witness.note(item.index, || Fact::NotOurs),
+            Admission::Refused(reason) => {
+                self.witness.note(item.index, || Fact::Refused(*reason));
+                None
+            }
+            Admission::Open(conn, _) => Some(conn.server()),
+        };
+        self.witness.chose(item.index, || {
+            let key = item.parsed.key();
+            let services = self.snapshot.services.family::<F>();
+            let service = services.find(key.protocol, key.tuple.destination())?;
+            let (servers, counts) = (&*self.snapshot.servers, self.counts);
+            Some(Choice { service, servers, counts, chosen })
+        });
+    }
+}
+
+/// What a frame that is not load-balanced becomes.
+pub(crate) fn punt(wiring: &Wiring, nic: NicId) -> Fate {
+    match wiring.nic(nic) {
+        Some(facts) if facts.has_host => Fate::Settled(Verdict::Punt(nic)),
+        _ => DropReason::NoHostInterface.into(),
     }
 }
 
