@@ -33,11 +33,12 @@ impl Sum {
         Self(self.0 + other.0)
     }
 
-    /// Whether a part that contains its own checksum is intact (RFC 1071 §1(3)).
+    /// Whether a part that contains its own checksum is intact (RFC 1071 §1(3)): its sum is -0,
+    /// which of the multiples of 2^16 - 1 all but 0 itself fold to.
     #[inline]
     #[must_use]
     pub const fn is_intact(self) -> bool {
-        self.fold() == 0xffff
+        self.0 != 0 && self.0.is_multiple_of(0xffff)
     }
 
     /// The checksum field of a packet with this sum, taken with the field zero.
@@ -112,12 +113,14 @@ impl Delta {
         Self::of(Sum(self.word() as u64 + other.word() as u64))
     }
 
-    /// The checksum field after the change (RFC 1624 eqn. 3).
+    /// The checksum field after the change (RFC 1624 eqn. 3): ~(~HC + d) is HC - d, where a borrow
+    /// goes round as the carry of the sum does.
     #[inline]
     #[must_use]
     pub const fn apply(self, csum: U16) -> U16 {
         let old = u16::from_ne_bytes(csum.to_bytes());
-        Sum(!old as u64 + self.word() as u64).checksum()
+        let (difference, borrow) = old.overflowing_sub(self.word());
+        U16::from_bytes(difference.wrapping_sub(borrow as u16).to_ne_bytes())
     }
 
     /// The UDP checksum field after the change: zero, "none", stays so, and a sum that comes out

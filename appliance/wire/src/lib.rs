@@ -50,6 +50,7 @@ pub use icmp::Icmp;
 pub use icmp6::Icmp6;
 pub use ipv4::Ipv4;
 pub use ipv6::{Ipv6, Ipv6Fragment};
+pub use parse::plain::{Plain, PlainFamily, parse_plain};
 pub use parse::{Fragment, Malformed, Outcome, Parsed, Piece, parse};
 pub use tcp::{Tcp, TcpFlags};
 pub use udp::Udp;

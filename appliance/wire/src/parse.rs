@@ -14,6 +14,8 @@ use crate::ipv6::NEXT_FRAGMENT;
 use crate::{Eth, Family, FlowKey, Ipv4, Ipv6, Ipv6Fragment, L4, Port, Tcp, TcpFlags, Tuple, Udp};
 use crate::{V4, V6, csum, eth};
 
+pub mod plain;
+
 /// What a frame turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -60,6 +62,13 @@ impl<F: Family> Parsed<F> {
     #[must_use]
     pub const fn l4(&self) -> usize {
         self.l4 as usize
+    }
+
+    /// Whether the ports follow the addresses at once, so that [`plain::Plain`] shows them.
+    #[inline]
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.l4() == size_of::<Eth>() + F::HEADER_LEN
     }
 
     /// Length of the IP packet in bytes by its own header; the frame may be longer (padding).

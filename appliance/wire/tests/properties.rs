@@ -4,7 +4,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::net::IpAddr;
-use wire::{FlowKey, Frame, L4, Outcome, TcpFlags, VecFrame, build, parse, verify};
+use wire::{FlowKey, Frame, L4, Outcome, TcpFlags, V4, V6, VecFrame};
+use wire::{build, parse, parse_plain, verify};
 
 /// What a whole packet is made of.
 #[derive(Clone, Debug)]
@@ -82,6 +83,42 @@ proptest! {
         let dont_fragment = spec.dont_fragment || spec.ends.0.is_ipv6();
         let expected = (key, frame.len() - 14, spec.ttl, flags, dont_fragment);
         prop_assert_eq!(read(&frame), Some(expected));
+    }
+
+    #[test]
+    fn a_plain_packet_is_known_as_such(spec in spec()) {
+        let frame = spec.build();
+        let is_plain = spec.ends.0.is_ipv6() || spec.options.is_empty();
+        let (v4, v6) = (
+            parse_plain::<V4>(&frame, frame.len()).map(Outcome::V4),
+            parse_plain::<V6>(&frame, frame.len()).map(Outcome::V6),
+        );
+        prop_assert_eq!(v4.or(v6), is_plain.then(|| parse(&frame, frame.len())));
+    }
+
+    #[test]
+    fn what_is_said_of_a_plain_packet_is_what_the_whole_parser_says(
+        spec in spec(),
+        changes in vec((any::<usize>(), any::<u8>()), 0..4),
+        cut: usize,
+        tail: usize,
+    ) {
+        let mut frame = spec.build();
+        let len = frame.len().min(90);
+        for (place, byte) in changes {
+            frame[place % len] = byte;
+        }
+        frame.truncate(cut % (2 * len));
+        let chain = VecFrame::chained(&frame, tail % (2 * frame.len() + 1));
+        let (head, len) = (chain.head(), chain.len());
+        if let Some(packet) = parse_plain::<V4>(head, len) {
+            prop_assert!(packet.is_plain());
+            prop_assert_eq!(Outcome::V4(packet), parse(head, len));
+        }
+        if let Some(packet) = parse_plain::<V6>(head, len) {
+            prop_assert!(packet.is_plain());
+            prop_assert_eq!(Outcome::V6(packet), parse(head, len));
+        }
     }
 
     #[test]

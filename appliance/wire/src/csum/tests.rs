@@ -67,6 +67,13 @@ fn the_longest_frame_of_all_ones_does_not_overflow() {
 
 proptest! {
     #[test]
+    fn a_part_is_intact_if_its_sum_folds_to_minus_zero(sum: u64, word: u16) {
+        for sum in [sum, sum / 0xffff * 0xffff, word.into(), u64::from(word) * 0xffff] {
+            prop_assert_eq!(Sum(sum).is_intact(), Sum(sum).fold() == 0xffff, "{:#x}", sum);
+        }
+    }
+
+    #[test]
     fn a_sum_is_that_of_the_definition_at_any_length_and_alignment(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
         skipped in 0usize..8,

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Packets as nearly all are: TCP or UDP, no IP options, no extension headers, no fragments.
+//!
+//! In those the addresses and ports lie in one piece, as a [`Tuple`] does: it is read, compared and
+//! written as a whole. [`parse_plain`] knows these packets in a few steps; whatever it does not
+//! know it leaves to [`super::parse`], which decides alone what is wrong with a frame.
+
+use zerocopy::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::Parsed;
+use crate::{Delta, Eth, Family, FlowKey, L4, TcpFlags, Tuple, V4, V6, csum, ipv4};
+
+/// The front of a frame whose IP header has nothing between its addresses and the ports.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct Plain<F: PlainFamily> {
+    /// Ethernet header.
+    pub eth: Eth,
+    /// The IP header up to the addresses.
+    pub front: F::Front,
+    /// Addresses and ports.
+    pub tuple: Tuple<F>,
+}
+
+const _: () = assert!(size_of::<Plain<V4>>() == 38 && size_of::<Plain<V6>>() == 58);
+
+/// A TCP header behind its ports, RFC 9293 §3.1.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct TcpRest {
+    /// Sequence number of the first byte.
+    pub seq: U32,
+    /// Next sequence number expected from the other side.
+    pub ack: U32,
+    /// Header length in words of 4 bytes (upper four bits); the rest is reserved.
+    pub data_offset: u8,
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// Receive window, unscaled.
+    pub window: U16,
+    /// Checksum over pseudo-header, header and data.
+    pub csum: U16,
+    /// Urgent pointer.
+    pub urgent: U16,
+}
+
+/// A UDP header behind its ports, RFC 768.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct UdpRest {
+    /// Length in bytes, header included.
+    pub len: U16,
+    /// Checksum over pseudo-header, header and data; zero means none on IPv4.
+    pub csum: U16,
+}
+
+/// An IPv4 header up to the addresses, RFC 791; the fields are those of [`crate::Ipv4`].
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct Front4 {
+    version_ihl: u8,
+    tos: u8,
+    total_len: U16,
+    id: U16,
+    frag: U16,
+    ttl: u8,
+    protocol: u8,
+    csum: U16,
+}
+
+/// An IPv6 header up to the addresses, RFC 8200; the fields are those of [`crate::Ipv6`].
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct Front6 {
+    version_class: u8,
+    class_label: [u8; 3],
+    payload_len: U16,
+    next_header: u8,
+    hop_limit: u8,
+}
+
+/// What a front says of its packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Said {
+    /// Bytes behind the IP header.
+    payload_len: usize,
+    protocol: u8,
+    ttl: u8,
+    dont_fragment: bool,
+}
+
+/// A family whose plain packets can be told by the front of their header.
+pub trait PlainFamily: Family {
+    /// The IP header up to the addresses.
+    type Front: Copy
+        + std::fmt::Debug
+        + Eq
+        + FromBytes
+        + Immutable
+        + IntoBytes
+        + KnownLayout
+        + Unaligned;
+
+    /// What the front says, unless the header is none, or not that of a plain packet.
+    fn read(plain: &Plain<Self>) -> Option<Said>;
+
+    /// Takes one from the TTL or hop limit, which must not be 0, and applies a change of header
+    /// fields, that one included, to the header checksum; IPv6 has none.
+    fn forward_plain(front: &mut Self::Front, delta: Delta);
+}
+
+impl PlainFamily for V4 {
+    type Front = Front4;
+
+    #[inline(always)]
+    fn read(plain: &Plain<Self>) -> Option<Said> {
+        const PART: u16 = ipv4::MORE_FRAGMENTS | ipv4::OFFSET;
+        let Plain { front, tuple, .. } = plain;
+        let header = csum::sum(front.as_bytes())
+            .plus(csum::sum(tuple.src.as_bytes()))
+            .plus(csum::sum(tuple.dst.as_bytes()));
+        let is_plain = front.version_ihl == ipv4::VERSION_IHL
+            && front.frag.to_bytes()[0] & (PART >> 8) as u8 | front.frag.to_bytes()[1] == 0
+            && header.is_intact();
+        let payload_len = usize::from(front.total_len.get()).checked_sub(Self::HEADER_LEN)?;
+        is_plain.then_some(Said {
+            payload_len,
+            protocol: front.protocol,
+            ttl: front.ttl,
+            dont_fragment: front.frag.to_bytes()[0] & (ipv4::DONT_FRAGMENT >> 8) as u8 != 0,
+        })
+    }
+
+    #[inline(always)]
+    fn forward_plain(front: &mut Front4, delta: Delta) {
+        debug_assert_ne!(front.ttl, 0);
+        front.ttl = front.ttl.wrapping_sub(1);
+        front.csum = delta.apply(front.csum);
+    }
+}
+
+impl PlainFamily for V6 {
+    type Front = Front6;
+
+    #[inline(always)]
+    fn read(plain: &Plain<Self>) -> Option<Said> {
+        let front = &plain.front;
+        (front.version_class >> 4 == 6).then_some(Said {
+            payload_len: front.payload_len.get().into(),
+            protocol: front.next_header,
+            ttl: front.hop_limit,
+            dont_fragment: true,
+        })
+    }
+
+    #[inline(always)]
+    fn forward_plain(front: &mut Front6, _: Delta) {
+        debug_assert_ne!(front.hop_limit, 0);
+        front.hop_limit = front.hop_limit.wrapping_sub(1);
+    }
+}
+
+/// Reads a frame if it is a whole plain packet of the family; none leaves it to [`super::parse`].
+#[inline(always)]
+#[must_use]
+pub fn parse_plain<F: PlainFamily>(head: &[u8], chain_len: usize) -> Option<Parsed<F>> {
+    let (plain, rest) = Plain::<F>::ref_from_prefix(head).ok()?;
+    if plain.eth.ethertype != U16::new(F::ETHERTYPE) {
+        return None;
+    }
+    let Said { payload_len, protocol, ttl, dont_fragment } = F::read(plain)?;
+    let ip_len = F::HEADER_LEN + payload_len;
+    if size_of::<Eth>() + ip_len > chain_len {
+        return None;
+    }
+    let (protocol, tcp_flags) = match L4::from_number(protocol)? {
+        L4::Tcp => {
+            let (tcp, _) = TcpRest::ref_from_prefix(rest).ok()?;
+            let header_len = usize::from(tcp.data_offset >> 4) * 4;
+            let is_whole = (size_of::<crate::Tcp>()..=payload_len).contains(&header_len);
+            is_whole.then_some((L4::Tcp, tcp.flags))?
+        }
+        L4::Udp => {
+            let (udp, _) = UdpRest::ref_from_prefix(rest).ok()?;
+            let len = usize::from(udp.len.get());
+            let is_whole = (size_of::<crate::Udp>()..=payload_len).contains(&len);
+            is_whole.then_some((L4::Udp, TcpFlags::NONE))?
+        }
+    };
+    Some(Parsed {
+        key: FlowKey { tuple: plain.tuple, protocol },
+        ip_len: ip_len as u32,
+        l4: (size_of::<Eth>() + F::HEADER_LEN) as u16,
+        ttl,
+        tcp_flags,
+        dont_fragment,
+    })
+}
