@@ -71,40 +71,39 @@ impl Outlets {
     /// Sends a complete frame from a NIC.
     #[inline]
     pub fn transmit(&mut self, nic: NicId, mut frame: Mbuf) {
-        let frames = &self.counters.frames;
         match self.nics.get_mut(nic.index()) {
             Some(outlet) => {
                 if matches!(outlet.way, Way::Relay(_)) {
                     frame.set_nic(dpdk::NicId::new(nic.0));
                 }
-                outlet.put(frame, frames);
+                outlet.put(frame, &self.counters, self.now);
             }
-            None => self.discard(frame, DropReason::Bug),
+            None => self.discard(nic, frame, DropReason::Bug),
         }
     }
 
     /// Gives what was gathered to the queues and rings.
     pub fn flush(&mut self) {
-        let frames = &self.counters.frames;
-        self.nics.iter_mut().for_each(|outlet| outlet.flush(frames));
-        self.workers.iter_mut().for_each(|outlet| outlet.flush(frames));
-        self.vital.flush(frames);
-        self.other.flush(frames);
+        let (counters, now) = (&self.counters, self.now);
+        self.nics.iter_mut().for_each(|outlet| outlet.flush(counters, now));
+        self.workers.iter_mut().for_each(|outlet| outlet.flush(counters, now));
+        self.vital.flush(counters, now);
+        self.other.flush(counters, now);
         self.free.clear();
     }
 
     fn punt(&mut self, nic: NicId, mut frame: Mbuf) {
-        let frames = &self.counters.frames;
+        let (counters, now) = (&self.counters, self.now);
         frame.set_nic(dpdk::NicId::new(nic.0));
         match punt::classify(frame.head()) {
-            Class::Vital => self.vital.put(frame, frames),
-            Class::Other if self.rate.allows(self.now) => self.other.put(frame, frames),
-            Class::Other => self.discard(frame, DropReason::PuntRate),
+            Class::Vital => self.vital.put(frame, counters, now),
+            Class::Other if self.rate.allows(now) => self.other.put(frame, counters, now),
+            Class::Other => self.discard(nic, frame, DropReason::PuntRate),
         }
     }
 
-    fn discard(&mut self, frame: Mbuf, reason: DropReason) {
-        self.counters.frames.drop(reason, 1);
+    fn discard(&mut self, nic: NicId, frame: Mbuf, reason: DropReason) {
+        self.counters.dropped(reason, nic, self.now, &frame);
         self.free(frame);
     }
 
@@ -126,8 +125,8 @@ impl Sink<Mbuf> for Outlets {
             Verdict::HandOff(WorkerId(worker), nic) => {
                 frame.set_nic(dpdk::NicId::new(nic.0));
                 match self.workers.get_mut(usize::from(worker)) {
-                    Some(outlet) => outlet.put(frame, &self.counters.frames),
-                    None => self.discard(frame, DropReason::Bug),
+                    Some(outlet) => outlet.put(frame, &self.counters, self.now),
+                    None => self.discard(nic, frame, DropReason::Bug),
                 }
             }
             Verdict::Drop(_) => self.free(frame),
@@ -191,23 +190,27 @@ impl Outlet {
     }
 
     #[inline]
-    fn put(&mut self, frame: Mbuf, frames: &FrameCounters) {
+    fn put(&mut self, frame: Mbuf, counters: &WorkerCounters, now: Tick) {
         if self.burst.is_full() {
-            self.flush(frames);
+            self.flush(counters, now);
         }
         let kept = self.burst.push(frame);
         debug_assert!(kept.is_ok(), "a flushed burst has room");
     }
 
     #[inline]
-    fn flush(&mut self, frames: &FrameCounters) {
+    fn flush(&mut self, counters: &WorkerCounters, now: Tick) {
         if self.burst.is_empty() {
             return;
         }
         let accepted = self.way.send(&mut self.burst) as u64;
-        self.way.fate(frames).add(accepted);
+        self.way.fate(&counters.frames).add(accepted);
         if !self.burst.is_empty() {
-            frames.drop(self.way.refusal(), self.burst.len() as u64);
+            let reason = self.way.refusal();
+            counters.frames.drop(reason, self.burst.len() as u64);
+            if let Some(frame) = self.burst.last() {
+                counters.last_drops.note(reason, NicId(frame.nic().index()), now, frame);
+            }
             self.burst.clear();
         }
     }

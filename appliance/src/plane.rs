@@ -166,6 +166,10 @@ impl Plane for DataPlane {
         self.constraints.owner.nat_conflict()
     }
 
+    fn nic_names(&self) -> Vec<String> {
+        self.wires.nics.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     fn losses(&self) -> Vec<Loss> {
         drops::beside_workers(&self.wires.nic_stats(), self.wires.host_stats())
     }

@@ -21,6 +21,8 @@ use crate::rules::{Rule, RulesError};
 use crate::{help, listing};
 use available::{server_key, server_options, service_key, service_options};
 
+const NO_SUCH_CAUSE: &str = "no such reason; --drops lists those of which there are frames";
+
 /// What only the running appliance can do.
 pub trait Plane {
     /// Lets the workers see the catalog as it is now.
@@ -32,6 +34,11 @@ pub trait Plane {
 
     /// What was lost before a worker had it, or after.
     fn losses(&self) -> Vec<Loss> {
+        Vec::new()
+    }
+
+    /// The names of the NICs, by their numbers.
+    fn nic_names(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -186,7 +193,16 @@ impl<P: Plane> Director<P> {
             },
             Command::ListLocals(None) => listing::locals(catalog.services()),
             Command::Save { .. } => listing::rules(catalog),
-            Command::Drops => drops::listing(&self.losses(), &self.history),
+            Command::Drops(None) => {
+                drops::listing(&self.losses(), &self.history, &self.plane.nic_names())
+            }
+            Command::Drops(Some(cause)) => {
+                let (losses, nics) = (self.losses(), self.plane.nic_names());
+                match drops::detail(cause, &losses, &self.history, &self.figures, &nics) {
+                    Some(detail) => detail,
+                    None => return Reply::error(KERNEL_REFUSED, NO_SUCH_CAUSE),
+                }
+            }
             Command::List(subject, format) => return self.list(*subject, *format),
             _ => help::answer(command).unwrap_or_default(),
         };

@@ -65,8 +65,8 @@ pub enum Command {
         /// Its id, 0..=255.
         sync_id: u8,
     },
-    /// `--drops`: what was dropped, why, and what to do about it.
-    Drops,
+    /// `--drops`: what was dropped, why, and what to do about it; of one cause in full.
+    Drops(Option<String>),
 }
 
 impl Command {
@@ -84,7 +84,7 @@ impl Command {
                 | Self::ListLocals(_)
                 | Self::List(..)
                 | Self::Save { .. }
-                | Self::Drops
+                | Self::Drops(_)
         )
     }
 }

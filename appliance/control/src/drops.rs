@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `--drops`: every frame that was lost, why, how long ago, and what to do about it.
+//! `--drops`: every frame that was lost, why, how fast, since when, and what to do about it.
 //!
-//! Workers count their drops by reason ([`DropReason`]); NICs and the host thread lose frames that
-//! no worker ever had ([`beside_workers`]). When a loss was last seen to grow is known as exactly
-//! as somebody looks: [`History::note`] is called every few seconds.
+//! Workers count their drops by reason ([`DropReason`]) and keep the last frame of each; NICs and
+//! the host thread lose frames that no worker ever had ([`beside_workers`]). When a loss began to
+//! grow, and how fast, is known as exactly as somebody looks: [`History::note`] is called every few
+//! seconds.
+
+mod history;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use lb::counters::Figures;
-use lb::ids::Tick;
+use lb::ids::WorkerId;
+use lb::last_drops::LastDrop;
 use lb::verdict::DropReason;
+use wire::glance;
 
 use crate::metrics::{HostStats, NicStats};
+pub use history::History;
 
 /// Frames lost for one cause, since the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +29,23 @@ pub struct Loss {
     pub frames: u64,
     /// What an operator can do about it.
     pub remedy: &'static str,
+    /// The last of the frames, and the worker that dropped it.
+    pub last: Option<(WorkerId, LastDrop)>,
 }
 
 /// What the workers dropped.
 pub(crate) fn by_workers(figures: &Figures) -> Vec<Loss> {
+    let last = |reason: DropReason| {
+        let workers = figures.workers().iter();
+        let last =
+            workers.filter_map(|worker| Some((worker.worker, worker.last_drops.last(reason)?)));
+        last.max_by_key(|(_, last)| last.at)
+    };
     let loss = |reason: &DropReason| Loss {
         cause: reason.name().into(),
         frames: figures.dropped(*reason),
         remedy: reason.remedy(),
+        last: last(*reason),
     };
     DropReason::ALL.iter().map(loss).collect()
 }
@@ -49,13 +63,14 @@ pub fn beside_workers(nics: &[NicStats], host: HostStats) -> Vec<Loss> {
             cause: format!("{counter}/{}", nic.name).into(),
             frames,
             remedy,
+            last: None,
         })
     };
     let of_host = [
         ("host_lost/to", host.to_host_lost, TO_HOST),
         ("host_lost/from", host.from_host_lost, FROM_HOST),
     ]
-    .map(|(cause, frames, remedy)| Loss { cause: cause.into(), frames, remedy });
+    .map(|(cause, frames, remedy)| Loss { cause: cause.into(), frames, remedy, last: None });
     nics.iter().flat_map(of_nic).chain(of_host).collect()
 }
 
@@ -68,109 +83,140 @@ const TO_HOST: &str =
 const FROM_HOST: &str =
     "Raise [eal] memory_mb; or the host sends faster than the worker of that NIC takes.";
 
-/// When each loss was last seen to grow.
-#[derive(Debug, Default)]
-pub struct History {
-    seen: HashMap<Cow<'static, str>, Seen>,
-    noted: Tick,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    frames: u64,
-    grew: Tick,
-}
-
-impl History {
-    /// Notes which losses grew since the last call.
-    pub fn note(&mut self, losses: &[Loss], now: Tick) {
-        for loss in losses {
-            if self.grew(loss) {
-                let seen = Seen { frames: loss.frames, grew: now };
-                self.seen.insert(loss.cause.clone(), seen);
-            }
-        }
-        self.noted = now;
-    }
-
-    /// Seconds since a loss grew.
-    fn age_s(&self, loss: &Loss) -> u64 {
-        match self.seen.get(&loss.cause) {
-            Some(seen) if !self.grew(loss) => self.noted.since(seen.grew) / 1000,
-            _ => 0,
-        }
-    }
-
-    fn grew(&self, loss: &Loss) -> bool {
-        loss.frames > self.seen.get(&loss.cause).map_or(0, |seen| seen.frames)
-    }
-}
-
-/// The table of the losses that there are.
-pub(crate) fn listing(losses: &[Loss], history: &History) -> String {
+/// The table of the losses that there are. Its columns are parted by spaces and only the last one
+/// has any in it; `-` stands for what is not known.
+pub(crate) fn listing(losses: &[Loss], history: &History, nics: &[String]) -> String {
     let mut out = String::new();
-    put(&mut out, ["Reason", "Frames", "Last seen", "What to do"]);
+    let put = |out: &mut String, row: &Row<'_>| {
+        let written = writeln!(out, "{}", row.to_string().trim_end());
+        debug_assert!(written.is_ok(), "a String takes all text");
+    };
+    put(&mut out, &Row::HEADING);
     for loss in losses.iter().filter(|loss| loss.frames > 0) {
-        let (frames, age) = (loss.frames.to_string(), age(history.age_s(loss)));
-        put(&mut out, [&loss.cause, &frames, &age, loss.remedy]);
+        let none = || "-".to_owned();
+        let (worker, nic) = match &loss.last {
+            Some((worker, last)) => (worker.to_string(), nic_name(last, nics)),
+            None => (none(), none()),
+        };
+        let frame = loss
+            .last
+            .as_ref()
+            .map_or([none(), none(), none()], |(_, last)| glance(last.head()).columns());
+        let [frames, rate] = [loss.frames.to_string(), rate(history.rate(loss))];
+        let [since, last] = [history.since_s(loss), history.age_s(loss)].map(age);
+        put(
+            &mut out,
+            &Row {
+                cause: &loss.cause,
+                frames: &frames,
+                rate: &rate,
+                since: &since,
+                last: &last,
+                worker: &worker,
+                nic: &nic,
+                frame: frame.each_ref().map(String::as_str),
+                remedy: loss.remedy,
+            },
+        );
     }
     let total: u64 = losses.iter().map(|loss| loss.frames).sum();
-    put(&mut out, ["total", &total.to_string(), "", ""]);
+    put(&mut out, &Row { cause: "total", frames: &total.to_string(), ..Row::default() });
     out
+}
+
+/// One loss in full; none if there is no such cause.
+pub(crate) fn detail(
+    cause: &str,
+    losses: &[Loss],
+    history: &History,
+    figures: &Figures,
+    nics: &[String],
+) -> Option<String> {
+    let loss = losses.iter().find(|loss| loss.cause == cause)?;
+    let reason = DropReason::ALL.iter().find(|reason| reason.name() == cause);
+    let [since, last] = [history.since_s(loss), history.age_s(loss)].map(age);
+    let mut rows = vec![("reason", cause.to_owned())];
+    rows.extend(reason.map(|reason| ("meaning", reason.meaning().to_owned())));
+    rows.push(("what to do", loss.remedy.to_owned()));
+    rows.push(("frames", loss.frames.to_string()));
+    if loss.frames > 0 {
+        rows.push(("per second", rate(history.rate(loss))));
+        rows.push(("since", format!("{since} ago")));
+        rows.push(("last seen", format!("{last} ago")));
+    }
+    for (worker, reason) in figures.workers().iter().zip(reason.into_iter().cycle()) {
+        let frames = worker.frames.dropped(*reason);
+        let last = worker.last_drops.last(*reason).map_or_else(String::new, |last| {
+            let frame = glance(last.head());
+            format!(
+                ", the last by {}: {frame}, {} bytes in all",
+                nic_name(&last, nics),
+                last.length
+            )
+        });
+        if frames > 0 {
+            rows.push(("worker", format!("{}: {frames} frames{last}", worker.worker)));
+        }
+    }
+    Some(
+        rows.into_iter()
+            .fold(String::new(), |text, (name, value)| text + &format!("{name:<12} {value}\n")),
+    )
+}
+
+fn nic_name(last: &LastDrop, nics: &[String]) -> String {
+    nics.get(last.nic.index()).cloned().unwrap_or_else(|| last.nic.0.to_string())
+}
+
+/// A line of the table.
+#[derive(Default)]
+struct Row<'a> {
+    cause: &'a str,
+    frames: &'a str,
+    rate: &'a str,
+    since: &'a str,
+    last: &'a str,
+    worker: &'a str,
+    nic: &'a str,
+    frame: [&'a str; 3],
+    remedy: &'a str,
+}
+
+impl Row<'static> {
+    const HEADING: Self = Self {
+        cause: "Reason",
+        frames: "Frames",
+        rate: "PerSecond",
+        since: "Since",
+        last: "Last",
+        worker: "Worker",
+        nic: "NIC",
+        frame: ["Prot", "Source", "Destination"],
+        remedy: "What to do",
+    };
+}
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cause, frames, rate, since, last, worker, nic, remedy, .. } = self;
+        write!(f, "{cause:<22} {frames:>12} {rate:>9} {since:>6} {last:>6} {worker:>6}")?;
+        let [protocol, source, destination] = self.frame;
+        write!(f, " {nic:<8} {protocol:<6} {source:<21} {destination:<21} {remedy}")
+    }
+}
+
+fn rate(per_second: f64) -> String {
+    if per_second < 100.0 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
 }
 
 fn age(seconds: u64) -> String {
     match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7200 => format!("{} min ago", seconds / 60),
-        _ => format!("{} h ago", seconds / 3600),
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
     }
-}
-
-fn put(out: &mut String, [cause, frames, age, remedy]: [&str; 4]) {
-    let line = format!("{cause:<22} {frames:>12}  {age:<10}  {remedy}");
-    let written = writeln!(out, "{}", line.trim_end());
-    debug_assert!(written.is_ok(), "a String takes all text");
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_loss_is_as_old_as_the_last_look_that_saw_it_grow() {
-        let mut history = History::default();
-        let loss = |frames| Loss { cause: "no_route".into(), frames, remedy: "" };
-        assert_eq!(history.age_s(&loss(1)), 0, "nobody has looked yet");
-        history.note(&[loss(1)], Tick::from_secs(10));
-        history.note(&[loss(1)], Tick::from_secs(16));
-        assert_eq!(history.age_s(&loss(1)), 6);
-        assert_eq!(history.age_s(&loss(2)), 0, "it grew since the last look");
-        history.note(&[loss(2)], Tick::from_secs(18));
-        assert_eq!(history.age_s(&loss(2)), 0);
-    }
-
-    #[test]
-    fn an_age_is_as_coarse_as_it_is_long() {
-        assert_eq!(
-            [0, 119, 120, 7199, 7200].map(age),
-            ["0 s ago", "119 s ago", "2 min ago", "119 min ago", "2 h ago"]
-        );
-    }
-
-    #[test]
-    fn what_no_worker_saw_is_listed_by_nic() {
-        let nic = NicStats { name: "wan".into(), rx_missed: 7, ..NicStats::default() };
-        let host = HostStats { from_host_lost: 2, ..HostStats::default() };
-        let text = listing(&beside_workers(&[nic], host), &History::default());
-        assert_eq!(
-            text,
-            format!(
-                "Reason                       Frames  Last seen   What to do\n\
-                 nic_missed/wan                    7  0 s ago     {MISSED}\n\
-                 host_lost/from                    2  0 s ago     {FROM_HOST}\n\
-                 total                             9\n"
-            )
-        );
-    }
-}
+mod tests;

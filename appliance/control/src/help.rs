@@ -24,7 +24,7 @@ Commands; a long and a short form mean the same, and the command comes first:
   --set TCP TCPFIN UDP                           timeouts in seconds; 0 keeps the present one
   --start-daemon master|backup [DAEMON OPTIONS]  start connection synchronisation
   --stop-daemon master|backup [--syncid ID]      stop it
-  --drops                                        what was dropped, why, and what to do about it
+  --drops [REASON]                               what was dropped, why, and what to do about it
   -h --help, -v --version
 
 SERVICE is one of:

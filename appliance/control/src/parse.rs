@@ -58,7 +58,7 @@ pub fn parse(words: &[String], names: &dyn Names) -> Result<Command, ParseError>
 }
 
 fn finish(verb: Verb, mut draft: Draft<'_>, leftovers: &[&str]) -> Result<Command, ParseError> {
-    let mut leftovers = leftovers.iter().copied();
+    let mut leftovers = leftovers.iter().copied().peekable();
     let mut timeouts = [0; 3];
     if verb == Verb::Set {
         let values: Vec<&str> = leftovers.by_ref().take(timeouts.len()).collect();
@@ -69,12 +69,13 @@ fn finish(verb: Verb, mut draft: Draft<'_>, leftovers: &[&str]) -> Result<Comman
             *timeout = seconds(value, 0)?;
         }
     }
+    let cause = leftovers.next_if(|_| verb == Verb::Drops).map(str::to_owned);
     if let Some(word) = leftovers.next() {
         return Err(ParseError::Unexpected(word.to_owned()));
     }
     draft.read_scheduler_flags()?;
     check(verb, draft.given)?;
-    build(verb, draft, timeouts)
+    build(verb, draft, timeouts, cause)
 }
 
 /// Whether the options go with the verb.
@@ -103,7 +104,12 @@ fn check(verb: Verb, given: Given) -> Result<(), ParseError> {
     Ok(())
 }
 
-fn build(verb: Verb, draft: Draft<'_>, timeouts: [u32; 3]) -> Result<Command, ParseError> {
+fn build(
+    verb: Verb,
+    draft: Draft<'_>,
+    timeouts: [u32; 3],
+    cause: Option<String>,
+) -> Result<Command, ParseError> {
     let service = draft.service();
     // Whatever a verb needs is there: `check` has seen to it.
     let the_service = || service.ok_or(ParseError::TryHelp);
@@ -142,7 +148,7 @@ fn build(verb: Verb, draft: Draft<'_>, timeouts: [u32; 3]) -> Result<Command, Pa
         Verb::AddLocal => Command::AddLocal(the_service()?, the_local()?),
         Verb::DeleteLocal => Command::DeleteLocal(the_service()?, the_local()?),
         Verb::ListLocals => Command::ListLocals(service),
-        Verb::Drops => Command::Drops,
+        Verb::Drops => Command::Drops(cause),
         Verb::Help => Command::Help,
         Verb::Version => Command::Version,
     })

@@ -56,7 +56,8 @@ pub fn words(command: &Command) -> Vec<String> {
         Command::StopDaemon { role, sync_id } => {
             words.pair("--stop-daemon", role_name(*role)).pair("--syncid", sync_id)
         }
-        Command::Drops => words.put("--drops"),
+        Command::Drops(None) => words.put("--drops"),
+        Command::Drops(Some(cause)) => words.put("--drops").put(cause),
     };
     words.0
 }

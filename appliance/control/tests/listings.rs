@@ -132,15 +132,37 @@ fn drops_are_shown_with_what_to_do() {
     director.sweep(Tick::from_secs(6));
     worker.frames.drop(DropReason::NoServer, 12);
     director.sweep(Tick::from_secs(10));
-    let expected = format!(
-        "Reason                       Frames  Last seen   What to do\n\
-         no_server                        12  0 s ago     {}\n\
-         table_full                        3  4 s ago     {}\n\
-         total                            15\n",
-        DropReason::NoServer.remedy(),
-        DropReason::TableFull.remedy(),
+    let heading = format!(
+        "{:<22} {:>12} {:>9} {:>6} {:>6} {:>6} {:<8} {:<6} {:<21} {:<21} What to do",
+        "Reason",
+        "Frames",
+        "PerSecond",
+        "Since",
+        "Last",
+        "Worker",
+        "NIC",
+        "Prot",
+        "Source",
+        "Destination"
     );
+    let row = |cause, frames, rate, since, last, remedy| {
+        let none = "-";
+        let ends = format!("{none:<8} {none:<6} {none:<21} {none:<21}");
+        format!("{cause:<22} {frames:>12} {rate:>9} {since:>6} {last:>6} {none:>6} {ends} {remedy}")
+    };
+    let expected = [
+        heading,
+        row("no_server", 12, "3.0", "0s", "0s", DropReason::NoServer.remedy()),
+        row("table_full", 3, "0.0", "4s", "4s", DropReason::TableFull.remedy()),
+        format!("{:<22} {:>12}", "total", 15),
+        String::new(),
+    ]
+    .join("\n");
     assert_eq!(run(&mut director, "--drops").body, expected);
+    let detail = run(&mut director, "--drops table_full").body;
+    assert!(detail.contains("frames       3\n") && detail.contains("0: 3 frames\n"), "{detail}");
+    let unknown = run(&mut director, "--drops table_empty");
+    assert_eq!((unknown.status, unknown.body.as_str()), (255, ""));
 }
 
 #[test]

@@ -112,6 +112,9 @@ fn listings() {
     ok("-Z",                              "-Z");
     ok("-Z -t 192.0.2.1:80",              "-Z -t 192.0.2.1:80");
     ok("--drops",                         "--drops");
+    ok("--drops no_route",                "--drops no_route");
+    ok("--drops nic_missed/wan",          "--drops nic_missed/wan");
+    no("--drops no_route too_big", 2, "unexpected argument too_big");
     ok("-h whatever",                     "-h");
     ok("-v",                              "-v");
     no("-L -c -t 192.0.2.1:80", 2, "The option 'service-address' conflicts with the 'connection' option in the 'list' command");

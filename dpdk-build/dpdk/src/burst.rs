@@ -37,6 +37,12 @@ impl Burst {
         self.0.drain(..)
     }
 
+    /// The frame that is taken last.
+    #[must_use]
+    pub fn last(&self) -> Option<&Mbuf> {
+        self.0.last()
+    }
+
     /// Frees all frames, in one call.
     pub fn clear(&mut self) {
         // SAFETY: the frames are valid, distinct and owned here, and all of them are given away.
