@@ -94,6 +94,7 @@ impl Config {
             services: self.capacity.services,
             servers: self.capacity.servers,
             connections: self.capacity.connections.div_ceil(u32::from(self.workers.count)),
+            templates: self.capacity.templates,
         }
     }
 
@@ -231,12 +232,14 @@ pub struct Capacity {
     pub services: u32,
     /// Real servers of all services together.
     pub servers: u32,
+    /// Persistence templates of all services together.
+    pub templates: u32,
 }
 
 impl Default for Capacity {
     fn default() -> Self {
-        let Limits { services, servers, connections } = Limits::default();
-        Self { connections, services, servers }
+        let Limits { services, servers, connections, templates, .. } = Limits::default();
+        Self { connections, services, servers, templates }
     }
 }
 

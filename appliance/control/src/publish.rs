@@ -115,12 +115,12 @@ mod tests {
     use lb::snapshot::Changed;
 
     fn first() -> Snapshot {
-        let limits = Limits { services: 4, servers: 4, connections: 4 };
+        let limits = Limits { services: 4, servers: 4, connections: 4, ..Limits::DEFAULT };
         Snapshot::new(&Catalog::new(&limits), &Network::new(vec![]), Seed::fixed(1))
     }
 
     fn following(publisher: &Publisher) -> Snapshot {
-        let limits = Limits { services: 4, servers: 4, connections: 4 };
+        let limits = Limits { services: 4, servers: 4, connections: 4, ..Limits::DEFAULT };
         let (catalog, network) = (Catalog::new(&limits), Network::new(vec![]));
         publisher.current().next(&catalog, &network, Changed::ALL)
     }

@@ -122,7 +122,7 @@ pub fn of(config: &config::Rules) -> Result<Vec<Rule>, RulesFileError> {
 /// Why they could not be read, or the first one that is refused.
 pub fn rehearse(config: &Config) -> Result<Vec<Rule>, RulesFileError> {
     let rules = of(&config.rules)?;
-    let nothing_counted = Limits { services: 0, servers: 0, connections: 0 };
+    let nothing_counted = Limits { services: 0, servers: 0, connections: 0, ..Limits::DEFAULT };
     let counts = ServerCounts::new(&nothing_counted);
     let figures = Figures::new(Vec::new(), counts, &nothing_counted);
     let catalog = Catalog::new(&config.limits());

@@ -52,6 +52,8 @@ const LIVE: u8 = 1;
 const REPLIES: u8 = 2;
 const TUNNEL: u8 = 4;
 const FILL: u8 = 8;
+/// Under a persistence template that does not know of an established connection by this one.
+const UNASSURED: u8 = 16;
 
 /// One connection, packed; every bit pattern is legal.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
@@ -183,6 +185,17 @@ impl<F: ConnFamily> Conn<F> {
             tunnel: self.flags & TUNNEL != 0,
             fills_checksum: self.flags & FILL != 0,
         }
+    }
+
+    /// Whether its persistence template is still to be told when it is established.
+    #[inline]
+    pub(crate) fn is_unassured(&self) -> bool {
+        self.flags & UNASSURED != 0
+    }
+
+    /// Notes whether its persistence template is still to be told when it is established.
+    pub(crate) fn set_unassured(&mut self, on: bool) {
+        self.flags = if on { self.flags | UNASSURED } else { self.flags & !UNASSURED };
     }
 
     /// Who sends the packets of one direction, for the TCP state tables.

@@ -13,6 +13,7 @@ use wire::Frame;
 use crate::ids::{NicId, ServerId, ServiceId, Tick, WorkerId};
 use crate::last_drops::LastDrops;
 use crate::limits::{Limits, NEXT_HOPS};
+use crate::templates::Templates;
 use crate::verdict::DropReason;
 
 /// A counter with a single writer.
@@ -222,9 +223,13 @@ impl WorkerCounters {
     }
 }
 
-/// Per server, how many connections of all workers are active and inactive.
+/// What all workers share: per server, how many connections are active and inactive; and the
+/// persistence templates.
 #[derive(Debug)]
-pub struct ServerCounts(Box<[ServerCount]>);
+pub struct ServerCounts {
+    servers: Box<[ServerCount]>,
+    templates: Templates,
+}
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -236,7 +241,16 @@ struct ServerCount {
 impl ServerCounts {
     /// Zeroed counts for every server place.
     pub fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self((0..limits.servers).map(|_| ServerCount::default()).collect()))
+        Arc::new(Self {
+            servers: (0..limits.servers).map(|_| ServerCount::default()).collect(),
+            templates: Templates::new(limits),
+        })
+    }
+
+    /// The persistence templates.
+    #[inline]
+    pub fn templates(&self) -> &Templates {
+        &self.templates
     }
 
     /// Connections in SYN_SENT, SYN_RECV, ESTABLISHED or SYNACK.
@@ -280,7 +294,7 @@ impl ServerCounts {
     }
 
     fn at(&self, slot: u32) -> Option<&ServerCount> {
-        self.0.get(slot as usize)
+        self.servers.get(slot as usize)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::family::Balanced;
 use crate::ids::{ConnId, Tick};
 use crate::limits::EXPIRE_PER_POLL;
 use crate::tcp_state::{self, State, Timeouts};
+use crate::templates::{Leaving, TemplateId};
 use crate::verdict::DropReason;
 
 /// A worker's connections of one family.
@@ -19,7 +20,15 @@ use crate::verdict::DropReason;
 pub struct Flows<'m, F: Balanced> {
     conns: ConnTable<'m, F>,
     wheel: Wheel,
+    cold: Box<[Cold]>,
     changes: u32,
+}
+
+/// What of a connection is touched at its beginning and end only; beside the table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cold {
+    /// The persistence template that it is under.
+    template: Option<TemplateId>,
 }
 
 /// What one call of expiry did.
@@ -38,7 +47,8 @@ pub struct Cursor(u32);
 impl<'m, F: Balanced> Flows<'m, F> {
     /// Connections in an empty table.
     pub fn new(conns: ConnTable<'m, F>, now: Tick) -> Self {
-        Self { conns, wheel: Wheel::new(now), changes: 0 }
+        let cold = vec![Cold::default(); conns.capacity() as usize].into();
+        Self { conns, wheel: Wheel::new(now), cold, changes: 0 }
     }
 
     /// The table.
@@ -69,6 +79,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
         probe: Probe,
         since: u32,
         flags: TcpFlags,
+        now: Tick,
         counts: &ServerCounts,
     ) -> Option<(ConnId, Direction)> {
         let (id, direction) = match since == self.changes {
@@ -78,21 +89,28 @@ impl<'m, F: Balanced> Flows<'m, F> {
         if flags.syn() && direction == Direction::Request {
             let over = self.conns.conn(id).map(Conn::state);
             if matches!(over, Some(State::TimeWait | State::Close)) {
-                self.close(id, counts);
+                self.close(id, now, counts);
                 return None;
             }
         }
         Some((id, direction))
     }
 
-    /// Adds a connection that no packet belongs to yet; its first one is to be tracked next.
+    /// Adds a connection that no packet belongs to yet; its first one is to be tracked next. From
+    /// now on its persistence template, if it has one, is held by it.
     pub(crate) fn open(
         &mut self,
-        conn: Conn<F>,
+        mut conn: Conn<F>,
+        template: Option<TemplateId>,
+        now: Tick,
         counts: &ServerCounts,
     ) -> Result<ConnId, DropReason> {
-        self.make_way(&conn, counts)?;
+        self.make_way(&conn, now, counts)?;
+        conn.set_unassured(template.is_some());
         let id = self.conns.insert(conn).map_err(|Full| DropReason::TableFull)?;
+        if let Some(cold) = self.cold.get_mut(id.index()) {
+            cold.template = template;
+        }
         self.changes = self.changes.wrapping_add(1);
         self.wheel.arm(self.conns.entries_mut(), id);
         counts.opened(conn.server().slot, conn.state().is_active());
@@ -125,6 +143,10 @@ impl<'m, F: Balanced> Flows<'m, F> {
             counts.changed(conn.server().slot, after.is_active());
         }
         conn.set_state(after);
+        if conn.is_unassured() && assures(after, direction) {
+            conn.set_unassured(false);
+            self.assure(id, counts);
+        }
         if is_closer || before == State::None {
             let entries = self.conns.entries_mut();
             self.wheel.disarm(entries, id);
@@ -138,7 +160,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
         let entries = self.conns.entries_mut();
         let looked = self.wheel.turn(entries, now, EXPIRE_PER_POLL, |id| due.push(id));
         for id in &due {
-            self.forget(*id, counts);
+            self.forget(*id, Leaving::Ended, now, counts);
         }
         Expiry { ended: due.len() as u64, more: looked == EXPIRE_PER_POLL }
     }
@@ -162,7 +184,12 @@ impl<'m, F: Balanced> Flows<'m, F> {
 
     /// Replies must name one connection. A client that uses one port for two services which share a
     /// server endpoint would make two of them: the older one goes if it is not active.
-    fn make_way(&mut self, conn: &Conn<F>, counts: &ServerCounts) -> Result<(), DropReason> {
+    fn make_way(
+        &mut self,
+        conn: &Conn<F>,
+        now: Tick,
+        counts: &ServerCounts,
+    ) -> Result<(), DropReason> {
         if !conn.traits().sees_replies {
             return Ok(());
         }
@@ -173,16 +200,28 @@ impl<'m, F: Balanced> Flows<'m, F> {
         if self.conns.conn(other).is_some_and(|other| other.state().is_active()) {
             return Err(DropReason::TupleTaken);
         }
-        self.close(other, counts);
+        self.close(other, now, counts);
         Ok(())
     }
 
-    fn close(&mut self, id: ConnId, counts: &ServerCounts) {
-        self.wheel.disarm(self.conns.entries_mut(), id);
-        self.forget(id, counts);
+    /// Tells a connection's persistence template that it is established.
+    #[cold]
+    fn assure(&self, id: ConnId, counts: &ServerCounts) {
+        if let Some(template) = self.cold.get(id.index()).and_then(|cold| cold.template) {
+            counts.templates().assure(template);
+        }
     }
 
-    fn forget(&mut self, id: ConnId, counts: &ServerCounts) {
+    fn close(&mut self, id: ConnId, now: Tick, counts: &ServerCounts) {
+        self.wheel.disarm(self.conns.entries_mut(), id);
+        self.forget(id, Leaving::Ended, now, counts);
+    }
+
+    fn forget(&mut self, id: ConnId, leaving: Leaving, now: Tick, counts: &ServerCounts) {
+        let cold = self.cold.get_mut(id.index()).map(std::mem::take).unwrap_or_default();
+        if let Some(template) = cold.template {
+            counts.templates().leave(template, leaving, now);
+        }
         if let Some(conn) = self.conns.conn(id) {
             counts.closed(conn.server().slot, conn.state().is_active());
         }
@@ -195,5 +234,15 @@ impl<'m, F: Balanced> Flows<'m, F> {
     pub fn check(&self) {
         self.conns.check();
         self.wheel.check(self.conns.entries());
+    }
+}
+
+/// Whether a packet that led to this state shows that the server talks to the client
+/// (`ip_vs_control_assure_ct`).
+fn assures(state: State, direction: Direction) -> bool {
+    match state {
+        State::Established => true,
+        State::Udp => direction == Direction::Reply,
+        _ => false,
     }
 }

@@ -48,6 +48,7 @@ pub mod snapshot;
 mod stage;
 pub mod steer;
 pub mod tcp_state;
+pub mod templates;
 pub mod toeplitz;
 pub mod verdict;
 pub mod witness;

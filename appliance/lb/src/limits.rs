@@ -23,6 +23,11 @@ pub const WORKERS_MAX: u16 = 64;
 /// NICs that there can be at most.
 pub const NICS_MAX: usize = 16;
 
+/// Persistence templates of one chain that are looked at, at most.
+pub const TEMPLATE_CHAIN_MAX: usize = 256;
+/// Chains of persistence templates that one call of expiry looks at, at most.
+pub const TEMPLATE_SWEEP_MAX: u64 = 16;
+
 const _: () = assert!(BATCH.is_power_of_two());
 const _: () = assert!(HELD_MAX >= BATCH && HELD_PER_NEIGHBOUR <= HELD_MAX);
 const _: () = assert!(PORT_PROBES_PER_BATCH >= PORT_PROBES);
@@ -36,10 +41,18 @@ pub struct Limits {
     pub servers: u32,
     /// Connections per worker at most, of each address family.
     pub connections: u32,
+    /// Persistence templates of all workers together at most.
+    pub templates: u32,
+}
+
+impl Limits {
+    /// What holds where the configuration says nothing.
+    pub const DEFAULT: Self =
+        Self { services: 1 << 14, servers: 1 << 17, connections: 1 << 20, templates: 1 << 16 };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { services: 1 << 14, servers: 1 << 17, connections: 1 << 20 }
+        Self::DEFAULT
     }
 }

@@ -26,6 +26,7 @@ use crate::network::{NetworkView, NextHop};
 use crate::snapshot::{FamilyServices, Snapshot, SnapshotFamily};
 use crate::stage::{self, Fate, Item, Stage, Wait, Waits};
 use crate::steer::{Steering, Wiring};
+use crate::templates::Sweep;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Arrival, End, Witness};
 
@@ -64,6 +65,7 @@ pub struct Worker<'m, B> {
     held_looked_at: Option<Tick>,
     icmp: RateLimit,
     ip_id: u16,
+    sweep: Sweep,
 }
 
 /// Where a listing of a worker's connections goes on.
@@ -80,6 +82,7 @@ impl<'m, B: Frame> Worker<'m, B> {
     /// A worker without connections.
     pub fn new(parts: Parts<'m>, now: Tick) -> Self {
         let Parts { id, wiring, snapshot, v4, v6, counters, counts } = parts;
+        let sweep = Sweep::new(id.0, wiring.workers, now);
         Self {
             steering: Steering::new(&wiring, id),
             ports: LocalPorts::new(&wiring, id),
@@ -94,6 +97,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             held_looked_at: None,
             icmp: RateLimit::new(now),
             ip_id: id.0,
+            sweep,
         }
     }
 
@@ -185,12 +189,13 @@ impl<'m, B: Frame> Worker<'m, B> {
         let v4 = self.v4.expire(now, &self.counts);
         let v6 = self.v6.expire(now, &self.counts);
         self.counters.expired.add(v4.ended + v6.ended);
+        let templates = self.counts.templates().sweep(&mut self.sweep, now);
         if !self.held.is_empty() && self.held_looked_at != Some(now) {
             self.held_looked_at = Some(now);
             self.release_held(now, sink, witness);
         }
         self.note_levels();
-        v4.more || v6.more
+        v4.more || v6.more || templates
     }
 
     /// Lists connections from `cursor` on, looking at `max` entries at most; none when all were

@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn wrr_goes_on_after_a_worker_used_weights_from_before_an_edit() {
-        let limits = Limits { services: 1, servers: 2, connections: 1 };
+        let limits = Limits { services: 1, servers: 2, connections: 1, ..Limits::DEFAULT };
         let (mut catalog, network) = (Catalog::new(&limits), Network::new(vec![]));
         let service = ServiceKey { protocol: L4::Tcp, address: [192, 0, 2, 1].into(), port: 80 };
         let server = |last| ServerKey { address: [10, 0, 0, last].into(), port: 80 };

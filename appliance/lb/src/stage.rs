@@ -127,7 +127,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         frame: &mut B,
     ) -> Result<Fate, Fate> {
         let (key, flags) = (item.parsed.key(), item.parsed.tcp_flags());
-        let hit = match flows.find(&key, item.probe, since, flags, self.counts) {
+        let hit = match flows.find(&key, item.probe, since, flags, self.now, self.counts) {
             Some(hit) => {
                 self.tell_of(flows, item, hit, Fact::Found);
                 hit
@@ -182,7 +182,7 @@ impl<'a, W: Witness> Stage<'a, W> {
             }
             Admission::Refused(reason) => Err(reason.into()),
             Admission::Open(conn, service) => {
-                let id = flows.open(conn, self.counts)?;
+                let id = flows.open(conn, None, self.now, self.counts)?;
                 self.traffic(service, conn.server().slot, |counters| counters.conns.add(1));
                 self.tell_of(flows, item, (id, Direction::Request), Fact::Opened);
                 Ok(id)

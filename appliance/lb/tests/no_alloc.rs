@@ -20,7 +20,7 @@ use lb::steer::{NicWiring, Owner, Wiring};
 use lb::verdict::Verdict;
 use wire::{L4, Mac, TcpFlags, V4, V6, VecFrame, build};
 
-const LIMITS: Limits = Limits { services: 16, servers: 16, connections: 256 };
+const LIMITS: Limits = Limits { services: 16, servers: 16, connections: 256, templates: 64 };
 const NIC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
 /// Keeps all that leaves, in memory it has from the start.

@@ -163,7 +163,8 @@ struct Modelled {
 
 impl Modelled {
     fn new() -> Self {
-        let limits = Limits { services: 4, servers: 4, connections: CAPACITY as u32 };
+        let limits =
+            Limits { services: 4, servers: 4, connections: CAPACITY as u32, templates: 64 };
         let mut lab = Lab::new(Plan { limits, ..Plan::default() });
         lab.know_all(["198.51.100.7".parse().unwrap(), "10.0.0.11".parse().unwrap()]);
         lab.rules("-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.11:80 -m");

@@ -33,7 +33,7 @@ impl Plane for NoWorkers {
 const SERVICES: u32 = 2000;
 
 fn director() -> Director<NoWorkers> {
-    let limits = Limits { services: SERVICES, servers: 1, connections: 1 };
+    let limits = Limits { services: SERVICES, servers: 1, connections: 1, ..Limits::DEFAULT };
     let figures = Figures::new(Vec::new(), ServerCounts::new(&limits), &limits);
     Director::new(Catalog::new(&limits), figures, NoWorkers)
 }

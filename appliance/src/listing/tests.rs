@@ -20,7 +20,7 @@ const PLACES: u32 = 400_000;
 
 /// Calls `with` with a worker whose tables are large and empty.
 fn with_worker(with: impl FnOnce(&Worker<'_, VecFrame>)) {
-    let limits = Limits { services: 1, servers: 1, connections: PLACES };
+    let limits = Limits { services: 1, servers: 1, connections: PLACES, ..Limits::DEFAULT };
     let seed = Seed::fixed(1);
     let mut v4 = TableMemory::new(ConnTable::<V4>::memory_bytes(PLACES));
     let mut v6 = TableMemory::new(ConnTable::<V6>::memory_bytes(PLACES));

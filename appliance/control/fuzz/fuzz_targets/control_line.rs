@@ -23,7 +23,7 @@ impl Plane for Nowhere {
 }
 
 fn director() -> Director<Nowhere> {
-    let limits = Limits { services: 16, servers: 32, connections: 16 };
+    let limits = Limits { services: 16, servers: 32, connections: 16, ..Limits::DEFAULT };
     let figures = Figures::new(Vec::new(), ServerCounts::new(&limits), &limits);
     Director::new(Catalog::new(&limits), figures, Nowhere)
 }

@@ -139,6 +139,7 @@ fn capacity(top: &Section<'_>) -> Result<Capacity, ConfigError> {
         )?,
         services: limits.number("services", default.services, 1..=1 << 20, "")?,
         servers: limits.number("servers", default.servers, 1..=1 << 22, "")?,
+        templates: limits.number("templates", default.templates, 1..=1 << 24, "")?,
     })
 }
 

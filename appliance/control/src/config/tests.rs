@@ -99,7 +99,7 @@ const EVERY_KEY: &str = r#"
 eal = { lcores = "1,3-4", hugepages = "off", memory_mb = 256, args = ["--log-level=8"] }
 workers = { count = 3, owner = "landing", idle = 50 }
 connections = { capacity = 1000 }
-limits = { services = 16, servers = 32 }
+limits = { services = 16, servers = 32, templates = 64 }
 timeouts = { tcp_established = 3600, udp = 30 }
 local_ports = { range = "5000-5999" }
 host = { vital_ring = 64, other_ring = 128, punt_rate = 1000 }
@@ -134,8 +134,14 @@ fn values_of_sections_reach_their_places() {
     assert_eq!(config.eal, Eal { lcores, hugepages: Hugepages::Off, memory_mb: 256, args });
     let workers = Workers { count: 3, owner: Owner::Landing, idle: Idle::Sleep(50) };
     assert_eq!(config.workers, workers);
-    assert_eq!(config.capacity, Capacity { connections: 1000, services: 16, servers: 32 });
-    assert_eq!(config.limits(), Limits { services: 16, servers: 32, connections: 334 });
+    assert_eq!(
+        config.capacity,
+        Capacity { connections: 1000, services: 16, servers: 32, templates: 64 }
+    );
+    assert_eq!(
+        config.limits(),
+        Limits { services: 16, servers: 32, connections: 334, templates: 64 }
+    );
     let mut timeouts = Timeouts::default();
     timeouts.set(lb::tcp_state::State::Established, 3600);
     timeouts.set(lb::tcp_state::State::Udp, 30);

@@ -11,7 +11,7 @@ use wire::L4;
 
 use super::*;
 
-const LIMITS: Limits = Limits { services: 4, servers: 8, connections: 1000 };
+const LIMITS: Limits = Limits { services: 4, servers: 8, connections: 1000, ..Limits::DEFAULT };
 const MANUAL: &str = include_str!("../../../docs/METRICS.md");
 
 const HOST: HostStats =

@@ -37,7 +37,8 @@ impl Plane for Counted {
 }
 
 /// Small tables, so that their limits can be met.
-pub const LIMITS: Limits = Limits { services: 64, servers: 256, connections: 16 };
+pub const LIMITS: Limits =
+    Limits { services: 64, servers: 256, connections: 16, ..Limits::DEFAULT };
 
 /// A director with no services and one idle worker.
 pub fn director() -> Director<Counted> {

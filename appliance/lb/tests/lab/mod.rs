@@ -70,7 +70,7 @@ impl Default for Plan {
         Self {
             workers: 1,
             owner: Owner::Hash,
-            limits: Limits { services: 64, servers: 256, connections: 1024 },
+            limits: Limits { services: 64, servers: 256, connections: 1024, templates: 64 },
             local_ports: 1025..=32767,
             rss: None,
             seed: Seed::fixed(1),
