@@ -5,6 +5,8 @@ mod assembly;
 mod eal;
 mod error;
 mod port;
+mod rss;
+mod secrets;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use assembly::Assembly;
 use eal::Pages;
 pub use error::BootError;
 use port::Port;
+use secrets::Secrets;
 
 /// Frames that wait in a ring between two threads.
 const RING_SLOTS: u32 = 2048;
@@ -70,11 +73,12 @@ impl<'a> Plan<'a> {
 fn serve(eal: &Eal, core: Core, plan: Plan<'_>) -> Result<(), BootError> {
     let Plan { config_path, config, doors, host_interfaces, cpus, pages } = plan;
     let pool = eal::pool(eal, &config, pages)?;
+    let secrets = Secrets::new(&config);
     let mut ports = Vec::new();
     for (nic, host) in config.nics.iter().zip(host_interfaces) {
-        ports.push(Port::open(eal, &pool, nic, host, &config)?);
+        ports.push(Port::open(eal, &pool, nic, host, &config, &secrets.rss_key)?);
     }
-    let (assembly, links) = Assembly::new(eal, &pool, &config, ports)?;
+    let (assembly, links) = Assembly::new(eal, &pool, &config, ports, secrets)?;
     let management = Management::new(core, &config, config_path, links)?;
     let stop = Arc::new(AtomicBool::new(false));
     let threads = assembly.start(eal, &cpus, &stop)?;

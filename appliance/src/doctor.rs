@@ -136,7 +136,7 @@ fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(devices::examine(config));
     findings.extend(host::examine(config, director));
     findings.extend(socket_findings);
-    findings.push(steering::wiring(config));
+    findings.extend(steering::wiring(config));
     let in_the_way = findings.iter().any(|finding| finding.level == Level::Fail);
     findings.extend(abilities::examine(config, director, in_the_way));
     findings

@@ -20,5 +20,6 @@ pub mod outlets;
 pub mod plane;
 pub mod punt;
 pub mod replay;
+pub mod shares;
 pub mod wires;
 pub mod worker;

@@ -56,6 +56,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_stats_reset",
     "rte_eth_dev_rss_hash_conf_get",
     "rte_eth_dev_rss_reta_query",
+    "rte_eth_dev_rss_reta_update",
 ];
 
 const CONSTANTS: &[&str] = &[

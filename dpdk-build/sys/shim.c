@@ -82,6 +82,33 @@ int shim_link_status(uint16_t nic, struct shim_link *out)
 	return rc;
 }
 
+int shim_flow_rss(uint16_t nic, int ipv6, int udp, uint64_t types, const uint8_t *key,
+		  uint32_t key_bytes, const uint16_t *queues, uint32_t count)
+{
+	const struct rte_flow_attr attr = {.ingress = 1};
+	const struct rte_flow_item pattern[] = {
+		{.type = RTE_FLOW_ITEM_TYPE_ETH},
+		{.type = ipv6 ? RTE_FLOW_ITEM_TYPE_IPV6 : RTE_FLOW_ITEM_TYPE_IPV4},
+		{.type = udp ? RTE_FLOW_ITEM_TYPE_UDP : RTE_FLOW_ITEM_TYPE_TCP},
+		{.type = RTE_FLOW_ITEM_TYPE_END},
+	};
+	const struct rte_flow_action_rss rss = {
+		.func = RTE_ETH_HASH_FUNCTION_TOEPLITZ,
+		.types = types,
+		.key_len = key_bytes,
+		.queue_num = count,
+		.key = key,
+		.queue = queues,
+	};
+	const struct rte_flow_action actions[] = {
+		{.type = RTE_FLOW_ACTION_TYPE_RSS, .conf = &rss},
+		{.type = RTE_FLOW_ACTION_TYPE_END},
+	};
+	struct rte_flow_error error;
+
+	return rte_flow_create(nic, &attr, pattern, actions, &error) ? 0 : -rte_errno;
+}
+
 uint32_t shim_softrss(uint32_t *tuple, uint32_t words, const uint8_t *key)
 {
 	return rte_softrss(tuple, words, key);

@@ -17,6 +17,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 #include <rte_ethdev.h>
+#include <rte_flow.h>
 #include <rte_thash.h>
 
 static const uint64_t SHIM_RSS_IPV4 = RTE_ETH_RSS_IPV4;
@@ -64,6 +65,10 @@ unsigned int shim_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **frames, 
 unsigned int shim_ring_count(const struct rte_ring *ring);
 
 int shim_link_status(uint16_t nic, struct shim_link *out);
+
+/* Packets of one address family and transport to a set of queues, by what `types` says. */
+int shim_flow_rss(uint16_t nic, int ipv6, int udp, uint64_t types, const uint8_t *key,
+		  uint32_t key_bytes, const uint16_t *queues, uint32_t count);
 
 uint32_t shim_softrss(uint32_t *tuple, uint32_t words, const uint8_t *key);
 

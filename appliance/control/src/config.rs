@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use lb::ids::NicId;
 use lb::limits::Limits;
 use lb::network::{Prefix, Route};
+use lb::rss::HashFields;
 use lb::tcp_state::Timeouts;
+use lb::toeplitz::Toeplitz;
 use wire::Mac;
 
 use crate::text;
@@ -153,11 +155,13 @@ pub struct Workers {
     pub owner: Owner,
     /// What they do after empty polls.
     pub idle: Idle,
+    /// The key of all NICs' hashing over receive queues, [`RSS_KEY`] bytes; random without one.
+    pub rss_key: Option<Vec<u8>>,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { count: 1, owner: Owner::Hash, idle: Idle::Spin }
+        Self { count: 1, owner: Owner::Hash, idle: Idle::Spin, rss_key: None }
     }
 }
 
@@ -206,12 +210,23 @@ pub struct Nic {
     pub mac: Option<Mac>,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
+    /// How it spreads packets over its receive queues.
+    pub rss: NicRss,
     /// The Linux interface that stands for this NIC: addresses, routes and neighbours are its.
     pub host_interface: Option<String>,
     /// Own addresses with the prefix length of their segment, where there is no host interface.
     pub addresses: Vec<Prefix>,
     /// Static neighbours, where there is no host interface.
     pub neighbours: Vec<StaticNeighbour>,
+}
+
+/// How a NIC spreads packets over its receive queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NicRss {
+    /// What of a packet it is to hash; none for what suits the NIC.
+    pub fields: Option<HashFields>,
+    /// Whether it does so already, set up by others, so that nothing is asked of its driver.
+    pub preset: bool,
 }
 
 /// `[[nic.neighbour]]`: a neighbour whose link-layer address is fixed.
@@ -284,6 +299,8 @@ pub struct Rules {
 
 /// Source ports for FULLNAT by default: below Linux's default `ip_local_port_range`.
 const LOCAL_PORTS: RangeInclusive<u16> = 1025..=32767;
+/// Bytes of an RSS key: from what an IPv6 tuple needs to what NICs take at most.
+pub const RSS_KEY: RangeInclusive<usize> = Toeplitz::KEY_MIN..=52;
 /// Descriptors of a queue by default.
 const DESCRIPTORS: u16 = 1024;
 /// MTU by default, in bytes.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use control::config::{self, Config};
 use control::publish::{Inbox, Publisher};
@@ -16,7 +16,7 @@ use dpdk::{
 use lb::catalog::{Catalog, Change};
 use lb::conn_table::ConnTable;
 use lb::counters::{Figures, ServerCounts, WorkerCounters};
-use lb::ids::{NicId, Seed, Tick, WorkerId};
+use lb::ids::{NicId, Tick, WorkerId};
 use lb::limits::Limits;
 use lb::network::{Neighbour, Network};
 use lb::pipeline::{Parts, Worker};
@@ -24,7 +24,8 @@ use lb::snapshot::Snapshot;
 use lb::steer::{NicWiring, Owner, Wiring};
 
 use super::port::Port;
-use super::{BootError, RING_SLOTS};
+use super::secrets::Secrets;
+use super::{BootError, RING_SLOTS, rss};
 use crate::cpus::Cpus;
 use crate::host_thread::{HostCounters, HostPort, HostThread};
 use crate::listing::{self, Lister};
@@ -79,6 +80,7 @@ impl Assembly {
         pool: &Pool,
         config: &Config,
         mut ports: Vec<Port>,
+        secrets: Secrets,
     ) -> Result<(Self, Links), BootError> {
         let count = config.workers.count;
         let limits = config.limits();
@@ -86,7 +88,7 @@ impl Assembly {
         let timed = catalog.apply(Change::SetTimeouts(config.timeouts));
         debug_assert!(timed.is_ok());
         let network = network(config, &ports);
-        let wiring = Arc::new(wiring(config, &ports));
+        let wiring = Arc::new(wiring(config, &ports, secrets));
         let snapshot = Arc::new(Snapshot::new(&catalog, &network, wiring.seed));
         let (publisher, inboxes) = Publisher::new(Arc::clone(&snapshot), count);
         let shared = Shared {
@@ -289,7 +291,7 @@ fn distribute(
     (receive, transmit)
 }
 
-fn wiring(config: &Config, ports: &[Port]) -> Wiring {
+fn wiring(config: &Config, ports: &[Port], secrets: Secrets) -> Wiring {
     let nic = |port: &Port| NicWiring { mac: port.facts.mac, has_host: port.host.is_some() };
     Wiring {
         workers: config.workers.count,
@@ -299,8 +301,8 @@ fn wiring(config: &Config, ports: &[Port]) -> Wiring {
         },
         nics: ports.iter().map(nic).collect(),
         local_ports: config.local_ports.clone(),
-        rss: None,
-        seed: seed(),
+        rss: rss::join(config, ports, &secrets.rss_key),
+        seed: secrets.seed,
     }
 }
 
@@ -315,16 +317,4 @@ fn network(config: &Config, ports: &[Port]) -> Network {
         }
     }
     network
-}
-
-/// A seed that nobody outside can know.
-fn seed() -> Seed {
-    let mut bytes = [0; 16];
-    let filled = std::fs::File::open("/dev/urandom")
-        .and_then(|mut random| std::io::Read::read_exact(&mut random, &mut bytes));
-    if filled.is_err() {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        bytes = (now.as_nanos() ^ u128::from(std::process::id()) << 64).to_ne_bytes();
-    }
-    Seed(bytes)
 }

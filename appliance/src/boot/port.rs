@@ -2,12 +2,14 @@
 //! A NIC, opened and started, with its host interface.
 
 use control::config::{self, Config};
-use dpdk::{Descriptors, Eal, Nic, NicConfig, NicInfo, Pool, Queues, RssConfig, RssTypes};
+use dpdk::{Descriptors, Eal, Nic, NicConfig, NicInfo, Pool, Queues};
 use lb::network::NicFacts;
+use lb::rss::HashFields;
 use tracing::{info, warn};
 use wire::Eth;
 
 use super::BootError;
+use super::rss::Spreading;
 use crate::host::HostInterface;
 
 /// A NIC and what the workers need of it.
@@ -17,6 +19,8 @@ pub(super) struct Port {
     pub(super) facts: NicFacts,
     pub(super) queues: Queues,
     pub(super) host: Option<HostInterface>,
+    /// What of a packet chooses its receive queue, as far as it is known.
+    pub(super) hashes: Option<HashFields>,
 }
 
 impl Port {
@@ -26,6 +30,7 @@ impl Port {
         config: &config::Nic,
         host: Option<HostInterface>,
         all: &Config,
+        rss_key: &[u8],
     ) -> Result<Self, BootError> {
         let name = config.name.clone();
         let failed = |error| BootError::Nic { nic: name.clone(), error };
@@ -41,6 +46,7 @@ impl Port {
         } else {
             all.workers.count.min(info.tx_queues_max)
         };
+        let spreading = Spreading::plan(&info, config, rss_key);
         let descriptors = Descriptors::Count(config.descriptors);
         let wanted = NicConfig {
             rx_queues: config.queues,
@@ -48,10 +54,11 @@ impl Port {
             rx_descriptors: descriptors,
             tx_descriptors: descriptors,
             mtu: config.mtu,
-            rss: rss(&info, config.queues),
+            rss: spreading.config.clone(),
         };
         nic.configure(&wanted, pool).map_err(failed)?;
         let queues = nic.start().map_err(failed)?;
+        let hashes = spreading.complete(&mut nic, &config.name);
         hear_multicast(&mut nic, &config.name);
         let mac = nic.mac().map_err(failed)?;
         if let Some(host) = &host {
@@ -63,7 +70,7 @@ impl Port {
             host_interface = config.host_interface.as_deref().unwrap_or("none"), "NIC is up"
         );
         let facts = NicFacts { mac, mtu: config.mtu };
-        Ok(Self { name: config.name.clone(), nic, facts, queues, host })
+        Ok(Self { name: config.name.clone(), nic, facts, queues, host, hashes })
     }
 }
 
@@ -90,13 +97,4 @@ fn hear_multicast(nic: &mut Nic, name: &str) {
     {
         warn!("NIC {name} may not hear VRRP and IPv6 neighbour discovery: {error}");
     }
-}
-
-/// Hashing over the receive queues, where the NIC has it and there is more than one.
-fn rss(info: &NicInfo, queues: u16) -> Option<RssConfig> {
-    let flows = [RssTypes::IPV4_TCP, RssTypes::IPV4_UDP, RssTypes::IPV6_TCP, RssTypes::IPV6_UDP];
-    let offered = flows.into_iter().filter(|flow| info.rss_types.contains(*flow));
-    let types = offered.fold(RssTypes::NONE, |types, flow| types | flow);
-    let works = queues > 1 && info.rss_table_size > 0 && !types.is_empty();
-    works.then_some(RssConfig { types, key: None })
 }

@@ -9,6 +9,7 @@
 mod config;
 mod device;
 mod info;
+mod rss;
 
 use std::cell::Cell;
 use std::fmt;
@@ -19,7 +20,7 @@ use dpdk_sys as sys;
 use wire::Mac;
 
 use crate::error::check;
-use crate::{Eal, Errno, Pool, RssTypes, RxQueue, TxQueue};
+use crate::{Eal, Errno, Pool, RssKey, RssTypes, RxQueue, TxQueue};
 
 pub use config::{Descriptors, NicConfig, RssConfig};
 pub(crate) use device::Device;
@@ -186,12 +187,29 @@ impl Nic {
 
     /// The hashing in force: types and key. Of a configured NIC only.
     pub fn rss(&self) -> Result<RssConfig, NicError> {
-        info::read_rss(self.id())
+        rss::read(self.id())
     }
 
     /// The queue each value of (hash modulo table size) goes to. Of a started NIC only.
     pub fn rss_table(&self) -> Result<Vec<u16>, NicError> {
-        info::read_rss_table(self.id())
+        rss::read_table(self.id())
+    }
+
+    /// Sends each value of (hash modulo table size) to the queue that `queue_of` gives. Of a
+    /// started NIC only.
+    pub fn set_rss_table(&mut self, queue_of: impl Fn(u16) -> u16) -> Result<(), NicError> {
+        rss::write_table(self.id(), queue_of)
+    }
+
+    /// Spreads TCP and UDP packets over queues by the part of their tuples that `only` names, by
+    /// flow rules (`rte_flow`). Of a started NIC only; few NICs can.
+    pub fn hash_only(
+        &mut self,
+        only: RssTypes,
+        key: &RssKey,
+        queues: &[u16],
+    ) -> Result<(), NicError> {
+        rss::hash_only(self.id(), only, key, queues)
     }
 
     fn port(&self) -> u16 {

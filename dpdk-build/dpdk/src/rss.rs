@@ -115,8 +115,8 @@ const NAMES: [(&str, RssTypes); 12] = [
     ("l4-dst-only", RssTypes::L4_DST_ONLY),
 ];
 
-/// The secret of the Toeplitz hash.
-#[derive(Clone, PartialEq, Eq)]
+/// The secret of the Toeplitz hash; by default of no bytes.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RssKey(ArrayVec<u8, RSS_KEY_MAX>);
 
 impl RssKey {

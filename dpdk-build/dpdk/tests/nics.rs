@@ -9,7 +9,7 @@ use std::process;
 use std::sync::LazyLock;
 
 use dpdk::{Burst, Descriptors, Direction, Eal, Errno, Nic, NicConfig, NicError};
-use dpdk::{Pool, PoolConfig, Queues, RssConfig, RssTypes};
+use dpdk::{Pool, PoolConfig, Queues, RssConfig, RssKey, RssTypes};
 use wire::{Frame, Mac};
 
 /// EAL, started by whichever test comes first.
@@ -261,4 +261,17 @@ fn net_null_has_a_key_and_a_table_to_read() {
     let key = nic.rss().unwrap().key.map(|key| key.as_bytes().len());
     assert_eq!(key.unwrap_or(0), usize::from(info.rss_key_bytes));
     assert_eq!(nic.rss_table().unwrap().len(), usize::from(info.rss_table_size));
+    nic.set_rss_table(|value| value % 2).unwrap();
+    let alternating: Vec<u16> = (0..info.rss_table_size).map(|value| value % 2).collect();
+    assert_eq!(nic.rss_table().unwrap(), alternating);
+}
+
+#[test]
+fn a_nic_without_flow_rules_does_not_hash_a_part_of_the_tuple() {
+    let pool = pool("part-frames");
+    let (mut nic, _queues) = started("net_ring_part", &pool);
+    let key = RssKey::new(&[1; 40]).unwrap();
+    let only = RssTypes::L3_SRC_ONLY | RssTypes::L4_SRC_ONLY;
+    let refused = nic.hash_only(only, &key, &[0]);
+    assert!(matches!(refused, Err(NicError::Driver { .. })), "{refused:?}");
 }

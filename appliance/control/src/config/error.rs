@@ -200,6 +200,12 @@ pub enum Problem {
         /// The workers that there are.
         workers: u16,
     },
+    /// What others set up must be told.
+    #[error(
+        "true needs to be told what was set; give the NIC's `rss` (tuple, source or destination) \
+         and `[workers] rss_key`"
+    )]
+    PresetUnknown,
     /// There is no file to save to.
     #[error("true needs a file to save to; set `[rules] file`")]
     PersistWithoutFile,

@@ -7,7 +7,7 @@ use lb::tcp_state::State;
 pub(super) type Keys = (&'static str, &'static [&'static str]);
 
 pub(super) const EAL: Keys = ("eal", &["lcores", "hugepages", "memory_mb", "args"]);
-pub(super) const WORKERS: Keys = ("workers", &["count", "owner", "idle"]);
+pub(super) const WORKERS: Keys = ("workers", &["count", "owner", "idle", "rss_key"]);
 pub(super) const NIC: Keys = (
     "nic",
     &[
@@ -17,6 +17,8 @@ pub(super) const NIC: Keys = (
         "descriptors",
         "mac",
         "mtu",
+        "rss",
+        "rss_preset",
         "host_interface",
         "addresses",
         "neighbour",

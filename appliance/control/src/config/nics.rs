@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use lb::ids::NicId;
 use lb::limits::NICS_MAX;
 use lb::network::{Prefix, Route};
+use lb::rss::HashFields;
 use wire::Mac;
 
 use super::error::{ConfigError, Problem};
 use super::prefix::{self, Shown};
 use super::section::Section;
-use super::{DESCRIPTORS, Device, MTU, Nic, StaticNeighbour, keys};
+use super::{DESCRIPTORS, Device, MTU, Nic, NicRss, StaticNeighbour, Workers, keys};
 
 /// Longest name of a Linux interface in bytes: `IFNAMSIZ` without its end.
 const NAME_MAX: usize = 15;
@@ -20,7 +21,7 @@ const NAME_MAX: usize = 15;
 const LOOPBACK: &str = "lo";
 
 /// Reads every `[[nic]]`.
-pub(super) fn nics(top: &Section<'_>, workers: u16) -> Result<Vec<Nic>, ConfigError> {
+pub(super) fn nics(top: &Section<'_>, workers: &Workers) -> Result<Vec<Nic>, ConfigError> {
     let sections = top.many(keys::NIC.0, keys::NIC)?;
     if sections.is_empty() {
         let example = "[[nic]] with name = \"wan\" and device = \"0000:3b:00.0\"";
@@ -62,7 +63,7 @@ impl Used {
     }
 }
 
-fn nic(section: &Section<'_>, workers: u16, used: &mut Used) -> Result<Nic, ConfigError> {
+fn nic(section: &Section<'_>, workers: &Workers, used: &mut Used) -> Result<Nic, ConfigError> {
     section.needed_text("name", "name = \"wan\"")?;
     let name = interface_name(section, "name", used)?.unwrap_or_default();
     let host_interface = interface_name(section, "host_interface", used)?;
@@ -73,10 +74,11 @@ fn nic(section: &Section<'_>, workers: u16, used: &mut Used) -> Result<Nic, Conf
     let neighbours = section.many("neighbour", keys::NEIGHBOUR)?;
     let nic = Nic {
         device: device(section, used)?,
-        queues: queues(section, workers)?,
+        queues: queues(section, workers.count)?,
         descriptors: section.power_of_two("descriptors", DESCRIPTORS, 64..=32_768, "")?,
         mac: mac(section)?,
         mtu: section.number("mtu", MTU, 1280..=9216, " bytes")?,
+        rss: rss(section, workers)?,
         name,
         host_interface,
         addresses,
@@ -124,6 +126,22 @@ fn queues(section: &Section<'_>, workers: u16) -> Result<u16, ConfigError> {
         return Err(section.refuse("queues", Problem::MoreQueuesThanWorkers { queues, workers }));
     }
     Ok(queues)
+}
+
+fn rss(section: &Section<'_>, workers: &Workers) -> Result<NicRss, ConfigError> {
+    let what = "auto, tuple, source or destination";
+    let fields = section.read("rss", what, "\"auto\"", |text| match text {
+        "auto" => Some(None),
+        "tuple" => Some(Some(HashFields::Tuple)),
+        "source" => Some(Some(HashFields::Source)),
+        "destination" => Some(Some(HashFields::Destination)),
+        _ => None,
+    })?;
+    let rss = NicRss { fields: fields.flatten(), preset: section.flag("rss_preset", false)? };
+    if rss.preset && (rss.fields.is_none() || workers.rss_key.is_none()) {
+        return Err(section.refuse("rss_preset", Problem::PresetUnknown));
+    }
+    Ok(rss)
 }
 
 fn mac(section: &Section<'_>) -> Result<Option<Mac>, ConfigError> {

@@ -11,8 +11,8 @@ use lb::tcp_state::Timeouts;
 use super::error::{ConfigError, Problem};
 use super::section::{Section, Source};
 use super::{
-    Capacity, Config, Control, Eal, Host, Hugepages, Idle, LOCAL_PORTS, Owner, Rules, Workers,
-    keys, nics,
+    Capacity, Config, Control, Eal, Host, Hugepages, Idle, LOCAL_PORTS, Owner, RSS_KEY, Rules,
+    Workers, keys, nics,
 };
 
 /// Connections at most, of all workers together.
@@ -36,7 +36,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, ConfigError> {
     let table = source.table()?;
     let top = Section::top(&source, table.get_ref(), keys::TOP)?;
     let workers = workers(&top.one(keys::WORKERS)?)?;
-    let nics = nics::nics(&top, workers.count)?;
+    let nics = nics::nics(&top, &workers)?;
     Ok(Config {
         eal: eal(&top.one(keys::EAL)?)?,
         routes: nics::routes(&top, &nics)?,
@@ -105,6 +105,18 @@ fn workers(section: &Section<'_>) -> Result<Workers, ConfigError> {
         count: section.number("count", default.count, 1..=WORKERS_MAX, "")?,
         owner: owner.unwrap_or(default.owner),
         idle: idle(section)?.unwrap_or(default.idle),
+        rss_key: rss_key(section)?,
+    })
+}
+
+fn rss_key(section: &Section<'_>) -> Result<Option<Vec<u8>>, ConfigError> {
+    let what = "a key of 40 to 52 bytes, two hexadecimal digits each";
+    section.read("rss_key", what, "\"6d5a56da255b0ec2...\"", |text| {
+        let digits = text.chars().map(|digit| digit.to_digit(16).map(|value| value as u8));
+        let digits: Vec<u8> = digits.collect::<Option<_>>()?;
+        let (pairs, rest) = digits.as_chunks::<2>();
+        let right = rest.is_empty() && RSS_KEY.contains(&pairs.len());
+        right.then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
     })
 }
 

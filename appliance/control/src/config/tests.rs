@@ -97,7 +97,10 @@ fn examples_in_the_reference_file_are_right() {
 /// Every key, with a value that is not the default.
 const EVERY_KEY: &str = r#"
 eal = { lcores = "1,3-4", hugepages = "off", memory_mb = 256, args = ["--log-level=8"] }
-workers = { count = 3, owner = "landing", idle = 50 }
+workers.count = 3
+workers.owner = "landing"
+workers.idle = 50
+workers.rss_key = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"
 connections = { capacity = 1000 }
 limits = { services = 16, servers = 32, templates = 64 }
 timeouts = { tcp_established = 3600, udp = 30 }
@@ -113,6 +116,8 @@ queues = 1
 descriptors = 256
 mac = "02:00:00:00:00:01"
 mtu = 1400
+rss = "source"
+rss_preset = true
 addresses = ["198.51.100.1/24", "192.0.2.1/32", "2001:db8::1/64"]
 neighbour = [{ address = "198.51.100.254", mac = "02:00:00:00:00:fe" }]
 [[nic]]
@@ -132,7 +137,12 @@ fn values_of_sections_reach_their_places() {
     let lcores = Some("1,3-4".to_owned());
     let args = vec!["--log-level=8".to_owned()];
     assert_eq!(config.eal, Eal { lcores, hugepages: Hugepages::Off, memory_mb: 256, args });
-    let workers = Workers { count: 3, owner: Owner::Landing, idle: Idle::Sleep(50) };
+    let workers = Workers {
+        count: 3,
+        owner: Owner::Landing,
+        idle: Idle::Sleep(50),
+        rss_key: Some(vec![15; 40]),
+    };
     assert_eq!(config.workers, workers);
     assert_eq!(
         config.capacity,
@@ -230,7 +240,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("[worker]", "", "", "1: worker: unknown section; the nearest valid one is `workers`"),
     ("[keepalived]", "", "", "1: keepalived: unknown section; the valid ones are eal, workers, nic, route, connections, limits, timeouts, local_ports, host, control, metrics, rules"),
     ("[metrics]\nprometheus = 1", "", "", "2: [metrics] prometheus: unknown key; the valid ones are listen"),
-    ("[workers]\ncores = 4", "", "", "2: [workers] cores: unknown key; the valid ones are count, owner, idle"),
+    ("[workers]\ncores = 4", "", "", "2: [workers] cores: unknown key; the valid ones are count, owner, idle, rss_key"),
     ("", "quees = 1", "", "4: [[nic]] quees: unknown key; the nearest valid one is `queues`"),
     ("[workers", "", "", "1: not TOML: unclosed table, expected `]`"),
     ("workers = 4", "", "", "1: [workers]: an integer is here; a table is right"),
@@ -251,6 +261,9 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("[eal]\nargs = [\"--no-huge\"]", "", "", "2: [eal] args: \"--no-huge\" is set by Pointsman; use `[eal] hugepages`"),
     ("[eal]\nargs = [\"--vdev=net_null0\"]", "", "", "2: [eal] args: \"--vdev=net_null0\" is set by Pointsman; use `[[nic]] device`"),
     ("[eal]\nargs = [1]", "", "", "2: [eal] args: an integer is here; a string is right"),
+    ("[workers]\nrss_key = \"6d5a\"", "", "", "2: [workers] rss_key: \"6d5a\" is not a key of 40 to 52 bytes, two hexadecimal digits each; for example: \"6d5a56da255b0ec2...\""),
+    ("", "rss = \"both\"", "", "4: [[nic]] rss: \"both\" is not auto, tuple, source or destination; for example: \"auto\""),
+    ("", "rss_preset = true", "", "4: [[nic]] rss_preset: true needs to be told what was set; give the NIC's `rss` (tuple, source or destination) and `[workers] rss_key`"),
     ("[connections]\ncapacity = 134217729", "", "", "2: [connections] capacity: 134217729 is out of range; 1 to 134217728 connections is right"),
     ("[limits]\nservices = 0", "", "", "2: [limits] services: 0 is out of range; 1 to 1048576 is right"),
     ("[timeouts]\nudp = 0", "", "", "2: [timeouts] udp: 0 is out of range; 1 to 2678400 seconds is right"),

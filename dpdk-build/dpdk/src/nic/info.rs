@@ -6,8 +6,8 @@ use std::ffi::{CStr, c_char};
 use dpdk_sys as sys;
 
 use super::config::DescriptorLimits;
-use super::{NicError, NicId, RssConfig, driver};
-use crate::{Errno, RssKey, RssTypes, Socket};
+use super::{NicError, NicId, driver};
+use crate::{RssTypes, Socket};
 
 /// Abilities and limits of a NIC, from its driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,43 +162,6 @@ pub(super) fn device_name(raw: &sys::rte_eth_dev_info) -> String {
     // SAFETY: the driver's answer refers to the device, which lives while the NIC exists.
     text(unsafe { sys::rte_dev_name(raw.device) })
 }
-
-/// Types and key in force.
-pub(super) fn read_rss(nic: NicId) -> Result<RssConfig, NicError> {
-    let mut bytes = [0; crate::RSS_KEY_MAX];
-    let length = raw_info(nic)?.hash_key_size.min(crate::RSS_KEY_MAX as u8);
-    let mut raw = sys::rte_eth_rss_conf {
-        rss_key: if length > 0 { bytes.as_mut_ptr() } else { std::ptr::null_mut() },
-        rss_key_len: length,
-        ..Default::default()
-    };
-    // SAFETY: the NIC is open; `raw` and the key's bytes, as many as it takes, are written.
-    let returned = unsafe { sys::rte_eth_dev_rss_hash_conf_get(nic.index(), &raw mut raw) };
-    driver("read its hashing", returned)?;
-    let key = RssKey::new(&bytes[..usize::from(length)]).filter(|_| length > 0);
-    Ok(RssConfig { types: RssTypes::from_bits(raw.rss_hf), key })
-}
-
-/// The table from hash to queue.
-pub(super) fn read_rss_table(nic: NicId) -> Result<Vec<u16>, NicError> {
-    let action = "read its table of queues";
-    let size = raw_info(nic)?.reta_size;
-    if size == 0 {
-        let errno = Errno::NotSupported;
-        return Err(NicError::Driver { action, errno });
-    }
-    let groups = usize::from(size).div_ceil(GROUP);
-    let all = sys::rte_eth_rss_reta_entry64 { mask: u64::MAX, ..Default::default() };
-    let mut raw = vec![all; groups];
-    // SAFETY: the NIC is open; `raw` has a group for each 64 of `size` entries.
-    let returned = unsafe { sys::rte_eth_dev_rss_reta_query(nic.index(), raw.as_mut_ptr(), size) };
-    driver(action, returned)?;
-    let queues = raw.iter().flat_map(|group| group.reta);
-    Ok(queues.take(size.into()).collect())
-}
-
-/// Entries in a group of the table.
-const GROUP: usize = sys::RTE_ETH_RETA_GROUP_SIZE as usize;
 
 /// Frame bytes beside the MTU, reckoned as `rte_eth_dev_configure` does.
 fn frame_overhead_bytes(raw: &sys::rte_eth_dev_info) -> u32 {
