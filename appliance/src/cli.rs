@@ -18,7 +18,7 @@ const IPVSADM: &str = "ipvsadm";
 /// What the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Run the director in the foreground; SIGTERM stops it, SIGHUP has [timeouts] read again
+    /// Run the director in the foreground; SIGTERM stops it, SIGHUP re-reads [timeouts], [ipvs]
     Run {
         /// The configuration
         #[arg(long, value_name = "FILE")]

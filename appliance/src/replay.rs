@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use control::apply::{Director, Pace, Plane};
 use control::config::{self, Config};
-use lb::catalog::Catalog;
+use lb::catalog::{Catalog, Change};
 use lb::ensemble::{Ensemble, Outlet};
 use lb::ids::{NicId, Seed, Tick};
 use lb::limits::{HELD_MS, Limits};
@@ -116,9 +116,11 @@ impl Plane for Offline<'_> {
 fn director<'m>(config: &Config, limits: &Limits, ensemble: Ensemble<'m>) -> Director<Offline<'m>> {
     let figures = ensemble.figures();
     let mut catalog = Catalog::new(limits);
-    let timeouts = lb::catalog::Change::SetTimeouts(config.timeouts);
-    let applied = catalog.apply(timeouts);
-    debug_assert!(applied.is_ok(), "timeouts are never refused");
+    let settings = [Change::SetTimeouts(config.timeouts), Change::SetKnobs(config.knobs)];
+    for setting in settings {
+        let applied = catalog.apply(setting);
+        debug_assert!(applied.is_ok(), "timeouts and settings are never refused");
+    }
     Director::new(catalog, figures, Offline { ensemble, owner: config.workers.owner })
 }
 

@@ -9,6 +9,7 @@ mod available;
 use lb::catalog::{Catalog, Change, Refusal};
 use lb::counters::Figures;
 use lb::ids::Tick;
+use lb::knobs::{Knob, Knobs};
 use lb::service::{ForwardMode, ServerOptions, ServiceKey};
 use lb::tcp_state::{State, Timeouts};
 
@@ -18,6 +19,7 @@ use crate::reply::{
     self, KERNEL_REFUSED, NO_SUCH_SERVICE, Reply, SERVICE_NOT_DEFINED, Unavailable,
 };
 use crate::rules::{Rule, RulesError};
+use crate::sysctl::{self, Request, Setting};
 use crate::{help, listing};
 use available::{server_key, server_options, service_key, service_options};
 
@@ -134,6 +136,9 @@ impl<P: Plane> Director<P> {
             Command::SetTimeouts { tcp, tcp_fin, udp } => {
                 Ok(self.set_timeouts([*tcp, *tcp_fin, *udp]))
             }
+            Command::Sysctl(Request::Set(knob, value)) => {
+                return self.set_knob(*knob, *value, pace);
+            }
             Command::Zero(service) => return self.zero(*service),
             Command::StartDaemon(_) => return Unavailable::Daemon.into(),
             Command::StopDaemon { .. } => {
@@ -176,6 +181,11 @@ impl<P: Plane> Director<P> {
         self.apply(Change::SetTimeouts(timeouts), Pace::Now)
     }
 
+    /// Sets all settings, as a configuration read again says.
+    pub fn set_all_knobs(&mut self, knobs: Knobs) -> Reply {
+        self.apply(Change::SetKnobs(knobs), Pace::Now)
+    }
+
     /// Frees the places of removed servers that no connection needs any more, and notes which
     /// losses grew; to be called every few seconds.
     pub fn sweep(&mut self, now: Tick) {
@@ -193,6 +203,8 @@ impl<P: Plane> Director<P> {
             },
             Command::ListLocals(None) => listing::locals(catalog.services()),
             Command::Save { .. } => listing::rules(catalog),
+            Command::Sysctl(Request::Show(setting)) => sysctl::line(*setting, catalog.knobs()),
+            Command::Sysctl(_) => sysctl::listing(catalog.knobs()),
             Command::Drops(None) => {
                 drops::listing(&self.losses(), &self.history, &self.plane.nic_names())
             }
@@ -284,6 +296,13 @@ impl<P: Plane> Director<P> {
         }
         let options = self.servable(server_options(key, server, spec)?)?;
         Ok(Change::EditServer(key, server_key(server), options))
+    }
+
+    fn set_knob(&mut self, knob: Knob, value: u32, pace: Pace) -> Reply {
+        let mut knobs = *self.catalog.knobs();
+        knobs.set(knob, value);
+        let reply = self.apply(Change::SetKnobs(knobs), pace);
+        Reply { body: sysctl::line(Setting::Knob(knob), &knobs), ..reply }
     }
 
     fn set_timeouts(&self, seconds: [u32; 3]) -> Change {

@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use wire::FamilyId;
 
+use crate::sysctl::Request;
+
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -67,6 +69,8 @@ pub enum Command {
     },
     /// `--drops`: what was dropped, why, and what to do about it; of one cause in full.
     Drops(Option<String>),
+    /// `--sysctl`: show or change what the kernel has in `/proc/sys/net/ipv4/vs`.
+    Sysctl(Request),
 }
 
 impl Command {
@@ -85,6 +89,7 @@ impl Command {
                 | Self::List(..)
                 | Self::Save { .. }
                 | Self::Drops(_)
+                | Self::Sysctl(Request::ShowAll | Request::Show(_))
         )
     }
 }

@@ -13,6 +13,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use lb::ids::NicId;
+use lb::knobs::Knobs;
 use lb::limits::Limits;
 use lb::network::{Prefix, Route};
 use lb::rss::HashFields;
@@ -22,7 +23,7 @@ use wire::Mac;
 
 use crate::text;
 
-pub use changes::ChangedTimeout;
+pub use changes::{ChangedKnob, ChangedTimeout};
 pub use device::Device;
 pub use error::{ConfigError, Problem};
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub capacity: Capacity,
     /// Seconds that a connection lives in each state.
     pub timeouts: Timeouts,
+    /// What the kernel has in `/proc/sys/net/ipv4/vs`.
+    pub knobs: Knobs,
     /// Source ports for FULLNAT; disjoint from the host's `ip_local_port_range`.
     pub local_ports: RangeInclusive<u16>,
     /// The way to the host and back.

@@ -30,6 +30,7 @@ pub mod reply;
 pub mod rules;
 mod scan;
 pub mod session;
+pub mod sysctl;
 mod text;
 mod values;
 pub mod words;

@@ -29,6 +29,7 @@ pub(crate) enum Verb {
     DeleteLocal,
     ListLocals,
     Drops,
+    Sysctl,
     Help,
     Version,
 }
@@ -214,6 +215,7 @@ const SPELLINGS: &[Spelling] = &[
     long_verb("start-daemon", Verb::StartDaemon, Required),
     long_verb("stop-daemon", Verb::StopDaemon, Required),
     long_verb("drops", Verb::Drops, Bare),
+    long_verb("sysctl", Verb::Sysctl, Optional),
     both("tcp-service", 't', Token::Tcp, Required),
     both("udp-service", 'u', Token::Udp, Required),
     long("sctp-service", Token::Sctp, Required),
@@ -374,6 +376,7 @@ const LEGALITY: &[Legality] = &[
     ),
     legal(Verb::ListLocals, "get-laddr", &[], &[Opt::Service, Opt::Numeric]),
     legal(Verb::Drops, "drops", &[], &[]),
+    legal(Verb::Sysctl, "sysctl", &[], &[]),
 ];
 
 /// Which options go with `verb`; none for help and version, which look at nothing else.

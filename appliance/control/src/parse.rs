@@ -16,6 +16,7 @@ use crate::command::{Columns, Command, DaemonRole, DaemonSpec, Format, Subject, 
 use crate::names::Names;
 use crate::options::{self, Given, Opt, Token, Verb};
 use crate::scan::Scanner;
+use crate::sysctl::Request;
 use crate::values;
 use draft::Draft;
 
@@ -40,6 +41,7 @@ pub fn parse(words: &[String], names: &dyn Names) -> Result<Command, ParseError>
         Verb::Version => return Ok(Command::Version),
         Verb::StartDaemon => draft.role = role(value).ok_or(ParseError::StartDaemon)?,
         Verb::StopDaemon => draft.role = role(value).ok_or(ParseError::StopDaemon)?,
+        Verb::Sysctl => draft.sysctl = Request::read(value)?,
         _ => {}
     }
     loop {
@@ -149,6 +151,7 @@ fn build(
         Verb::DeleteLocal => Command::DeleteLocal(the_service()?, the_local()?),
         Verb::ListLocals => Command::ListLocals(service),
         Verb::Drops => Command::Drops(cause),
+        Verb::Sysctl => Command::Sysctl(draft.sysctl),
         Verb::Help => Command::Help,
         Verb::Version => Command::Version,
     })

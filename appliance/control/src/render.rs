@@ -58,6 +58,7 @@ pub fn words(command: &Command) -> Vec<String> {
         }
         Command::Drops(None) => words.put("--drops"),
         Command::Drops(Some(cause)) => words.put("--drops").put(cause),
+        Command::Sysctl(request) => words.pairs_or("--sysctl", &request.word()),
     };
     words.0
 }
@@ -83,6 +84,14 @@ impl Words {
         match value {
             Some(value) => self.pair(option, value),
             None => self,
+        }
+    }
+
+    /// An option whose value may be missing.
+    fn pairs_or(&mut self, option: &str, value: &Option<String>) -> &mut Self {
+        match value {
+            Some(value) => self.pair(option, value),
+            None => self.put(option),
         }
     }
 

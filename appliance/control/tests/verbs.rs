@@ -143,3 +143,14 @@ fn timeouts_and_daemons() {
     no("--start-daemon master --mcast-group 10.0.0.1", 2, "invalid IPv4 mcast-group `10.0.0.1'");
     no("--start-daemon master --mcast-ttl 256", 2, "illegal mcast-ttl specified");
 }
+
+#[rustfmt::skip]
+#[test]
+fn settings_of_the_kernel() {
+    ok("--sysctl",                                  "--sysctl");
+    ok("--sysctl sloppy_tcp",                       "--sysctl sloppy_tcp");
+    ok("--sysctl net.ipv4.vs.sloppy_tcp=1",         "--sysctl sloppy_tcp=1");
+    ok("--sysctl=net/ipv4/vs/sync_threshold",       "--sysctl sync_threshold");
+    no("--sysctl sloppy_tcp -n", 2, "Illegal 'numeric' option with the 'sysctl' command");
+    no("--sysctl conntrack=1", 255, "net.ipv4.vs.conntrack is always 0 in this release");
+}

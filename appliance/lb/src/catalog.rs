@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::counters::ServerCounts;
 use crate::ids::{ServerId, ServiceId, Tick};
+use crate::knobs::Knobs;
 use crate::limits::Limits;
 use crate::sched::{self, SchedState};
 use crate::service::{Server, ServerKey, ServerOptions, Service, ServiceKey, ServiceOptions};
@@ -43,6 +44,8 @@ pub enum Change {
     DeleteLocal(ServiceKey, IpAddr),
     /// Sets the timeouts.
     SetTimeouts(Timeouts),
+    /// Sets the settings.
+    SetKnobs(Knobs),
 }
 
 /// What a change created.
@@ -116,6 +119,7 @@ struct Trashed {
 pub struct Catalog {
     entries: HashMap<ServiceKey, Entry>,
     timeouts: Timeouts,
+    knobs: Knobs,
     trash: HashMap<(ServiceKey, ServerKey), Trashed>,
     /// Local addresses that were removed: connections that use them still have their owner.
     former_locals: HashSet<IpAddr>,
@@ -131,6 +135,7 @@ impl Catalog {
         Self {
             entries: HashMap::new(),
             timeouts: Timeouts::default(),
+            knobs: Knobs::default(),
             trash: HashMap::new(),
             former_locals: HashSet::new(),
             service_places: Places::new(limits.services),
@@ -157,6 +162,10 @@ impl Catalog {
             Change::DeleteLocal(service, address) => self.delete_local(service, address),
             Change::SetTimeouts(timeouts) => {
                 self.timeouts = timeouts;
+                Ok(Applied::default())
+            }
+            Change::SetKnobs(knobs) => {
+                self.knobs = knobs;
                 Ok(Applied::default())
             }
         }
@@ -219,6 +228,11 @@ impl Catalog {
     /// The timeouts in force for packets to come.
     pub fn timeouts(&self) -> &Timeouts {
         &self.timeouts
+    }
+
+    /// The settings in force for packets to come.
+    pub fn knobs(&self) -> &Knobs {
+        &self.knobs
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {

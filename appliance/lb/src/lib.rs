@@ -33,6 +33,7 @@ pub mod hash;
 pub mod held;
 pub mod icmp_error;
 pub mod ids;
+pub mod knobs;
 pub mod last_drops;
 pub mod limits;
 pub mod local_ports;

@@ -13,6 +13,7 @@ use wire::{Endpoint, Family, L4, V4, V6};
 use crate::catalog::{Catalog, Entry};
 use crate::hash::Keyed;
 use crate::ids::{Seed, ServerId, ServiceId};
+use crate::knobs::Knobs;
 use crate::network::{Network, NetworkFamily, NetworkView};
 use crate::sched::{Passes, SchedState, Scheduler};
 use crate::service::{ForwardMode, Service};
@@ -31,12 +32,14 @@ pub struct Snapshot {
     pub network: Arc<NetworkView>,
     /// Seconds that connections live in each state.
     pub timeouts: Timeouts,
+    /// What the kernel has in `/proc/sys/net/ipv4/vs`.
+    pub knobs: Knobs,
 }
 
 /// What changed since the last snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// Services, servers, local addresses or timeouts.
+    /// Services, servers, local addresses, timeouts or settings.
     pub catalog: bool,
     /// Routes, and with them the sources of tunnels.
     pub routes: bool,
@@ -64,6 +67,7 @@ impl Snapshot {
             servers: servers(catalog, &view),
             network: Arc::new(view),
             timeouts: *catalog.timeouts(),
+            knobs: *catalog.knobs(),
         }
     }
 
@@ -74,6 +78,7 @@ impl Snapshot {
             let services = Services::new(catalog, self.services.seed, &self.services.views);
             next.services = Arc::new(services);
             next.timeouts = *catalog.timeouts();
+            next.knobs = *catalog.knobs();
             next.servers = servers(catalog, &next.network);
         }
         next

@@ -85,6 +85,8 @@ impl Assembly {
         let count = config.workers.count;
         let limits = config.limits();
         let mut catalog = Catalog::new(&limits);
+        let set = catalog.apply(Change::SetKnobs(config.knobs));
+        debug_assert!(set.is_ok(), "settings are never refused");
         let timed = catalog.apply(Change::SetTimeouts(config.timeouts));
         debug_assert!(timed.is_ok());
         let network = network(config, &ports);

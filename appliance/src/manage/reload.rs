@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use control::apply::{Director, Plane};
-use control::config::{ChangedTimeout, Config};
+use control::config::Config;
 use tracing::{info, warn};
 
 /// The configuration as it is in force, and as it was read last.
@@ -34,32 +34,32 @@ impl Readings {
             Err(error) => return warn!("nothing was changed: {error}"),
         };
         let restart = self.running.changed_sections(&newer).join(", ");
-        let timeouts = self.take_over(newer, director);
-        let shown = timeouts.iter().map(|new| format!("{} = {}", new.key, new.seconds));
-        match shown.collect::<Vec<_>>().join(", ").as_str() {
-            "" => info!("[timeouts] read again; nothing there has changed"),
-            changed => info!("[timeouts] read again; in force: {changed}"),
+        match self.take_over(newer, director).join(", ").as_str() {
+            "" => info!("[timeouts], [ipvs] read again; nothing there has changed"),
+            changed => info!("[timeouts], [ipvs] read again; in force: {changed}"),
         }
         if !restart.is_empty() {
             warn!("{restart}: changed in {file}, and in force after a restart");
         }
     }
 
-    /// Takes over the timeouts that changed in the file; those that were set by `--set` stay.
-    fn take_over<P: Plane>(
-        &mut self,
-        newer: Config,
-        director: &mut Director<P>,
-    ) -> Vec<ChangedTimeout> {
-        let changed = self.last.changed_timeouts(&newer);
+    /// Takes over the timeouts and settings that changed in the file; those that were set by
+    /// `--set` and `--sysctl` stay. Returns what is in force now, as lines of the file.
+    fn take_over<P: Plane>(&mut self, newer: Config, director: &mut Director<P>) -> Vec<String> {
+        let (timed, set) = (self.last.changed_timeouts(&newer), self.last.changed_knobs(&newer));
         self.last = newer;
-        let mut timeouts = *director.catalog().timeouts();
-        for new in &changed {
-            timeouts.set(new.state, new.seconds);
-        }
-        if !changed.is_empty() {
+        let (mut timeouts, mut knobs) =
+            (*director.catalog().timeouts(), *director.catalog().knobs());
+        timed.iter().for_each(|new| timeouts.set(new.state, new.seconds));
+        set.iter().for_each(|new| knobs.set(new.knob, new.value));
+        if !timed.is_empty() {
             director.set_all_timeouts(timeouts);
         }
-        changed
+        if !set.is_empty() {
+            director.set_all_knobs(knobs);
+        }
+        let timed = timed.iter().map(|new| format!("{} = {}", new.key, new.seconds));
+        let set = set.iter().map(|new| format!("{} = {}", new.knob.name(), new.value));
+        timed.chain(set).collect()
     }
 }

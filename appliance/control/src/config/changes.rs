@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What two readings of a configuration differ in.
 
+use lb::knobs::Knob;
 use lb::tcp_state::State;
 
 use super::{Config, keys};
@@ -16,6 +17,15 @@ pub struct ChangedTimeout {
     pub seconds: u32,
 }
 
+/// A setting that another reading gives another value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangedKnob {
+    /// The setting, whose name is its key in `[ipvs]`.
+    pub knob: Knob,
+    /// The new value.
+    pub value: u32,
+}
+
 impl Config {
     /// The timeouts that differ in a newer reading.
     pub fn changed_timeouts(&self, newer: &Self) -> Vec<ChangedTimeout> {
@@ -27,7 +37,16 @@ impl Config {
         keys::TIMEOUT_STATES.into_iter().filter_map(changed).collect()
     }
 
-    /// The sections other than `[timeouts]` that differ in a newer reading.
+    /// The settings that differ in a newer reading.
+    pub fn changed_knobs(&self, newer: &Self) -> Vec<ChangedKnob> {
+        let changed = |knob: &Knob| {
+            let (knob, value) = (*knob, newer.knobs.value(*knob));
+            (value != self.knobs.value(knob)).then_some(ChangedKnob { knob, value })
+        };
+        Knob::ALL.iter().filter_map(changed).collect()
+    }
+
+    /// The sections other than `[timeouts]` and `[ipvs]` that differ in a newer reading.
     pub fn changed_sections(&self, newer: &Self) -> Vec<&'static str> {
         let Self { eal, workers, nics, routes, capacity, timeouts: _, .. } = self;
         let Self { local_ports, host, control, metrics, rules, .. } = self;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Every section and key that a configuration file may have.
 
+use lb::knobs::Knob;
 use lb::tcp_state::State;
 
 /// A section's name and its keys.
@@ -29,6 +30,7 @@ pub(super) const ROUTE: Keys = ("route", &["to", "via", "nic", "src"]);
 pub(super) const CONNECTIONS: Keys = ("connections", &["capacity"]);
 pub(super) const LIMITS: Keys = ("limits", &["services", "servers", "templates"]);
 pub(super) const TIMEOUTS: Keys = ("timeouts", &TIMEOUT_KEYS);
+pub(super) const IPVS: Keys = ("ipvs", &KNOB_KEYS);
 pub(super) const LOCAL_PORTS: Keys = ("local_ports", &["range"]);
 pub(super) const HOST: Keys = ("host", &["vital_ring", "other_ring", "punt_rate"]);
 pub(super) const CONTROL: Keys = ("control", &["socket"]);
@@ -46,6 +48,7 @@ pub(super) const TOP: Keys = (
         CONNECTIONS.0,
         LIMITS.0,
         TIMEOUTS.0,
+        IPVS.0,
         LOCAL_PORTS.0,
         HOST.0,
         CONTROL.0,
@@ -55,7 +58,7 @@ pub(super) const TOP: Keys = (
 );
 
 /// Every section with keys of its own.
-pub(super) const SECTIONS: [Keys; 13] = [
+pub(super) const SECTIONS: [Keys; 14] = [
     EAL,
     WORKERS,
     NIC,
@@ -64,6 +67,7 @@ pub(super) const SECTIONS: [Keys; 13] = [
     CONNECTIONS,
     LIMITS,
     TIMEOUTS,
+    IPVS,
     LOCAL_PORTS,
     HOST,
     CONTROL,
@@ -110,6 +114,16 @@ const TIMEOUT_KEYS: [&str; TIMEOUT_STATES.len()] = {
     let mut index = 0;
     while index < keys.len() {
         keys[index] = TIMEOUT_STATES[index].0;
+        index += 1;
+    }
+    keys
+};
+
+const KNOB_KEYS: [&str; Knob::ALL.len()] = {
+    let mut keys = [""; Knob::ALL.len()];
+    let mut index = 0;
+    while index < keys.len() {
+        keys[index] = Knob::ALL[index].name();
         index += 1;
     }
     keys

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use lb::knobs::{Knob, Knobs};
 use lb::limits::WORKERS_MAX;
 use lb::tcp_state::Timeouts;
 
@@ -42,6 +43,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, ConfigError> {
         routes: nics::routes(&top, &nics)?,
         capacity: capacity(&top)?,
         timeouts: timeouts(&top.one(keys::TIMEOUTS)?)?,
+        knobs: knobs(&top.one(keys::IPVS)?)?,
         local_ports: local_ports(&top.one(keys::LOCAL_PORTS)?, workers.count)?,
         host: host(&top.one(keys::HOST)?)?,
         control: control(&top.one(keys::CONTROL)?)?,
@@ -162,6 +164,15 @@ fn timeouts(section: &Section<'_>) -> Result<Timeouts, ConfigError> {
         timeouts.set(state, section.number(key, timeouts.of(state), range, " seconds")?);
     }
     Ok(timeouts)
+}
+
+fn knobs(section: &Section<'_>) -> Result<Knobs, ConfigError> {
+    let mut knobs = Knobs::default();
+    for knob in Knob::ALL.iter().copied() {
+        let value = section.number(knob.name(), knob.default_value(), knob.range(), "")?;
+        knobs.set(knob, value);
+    }
+    Ok(knobs)
 }
 
 fn local_ports(section: &Section<'_>, workers: u16) -> Result<RangeInclusive<u16>, ConfigError> {

@@ -238,7 +238,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("[workers]\ncuont = 4", "", "", "2: [workers] cuont: unknown key; the nearest valid one is `count`"),
     ("[eal]\nargs = 3\nmemory = 1", "", "", "3: [eal] memory: unknown key; the nearest valid one is `memory_mb`"),
     ("[worker]", "", "", "1: worker: unknown section; the nearest valid one is `workers`"),
-    ("[keepalived]", "", "", "1: keepalived: unknown section; the valid ones are eal, workers, nic, route, connections, limits, timeouts, local_ports, host, control, metrics, rules"),
+    ("[keepalived]", "", "", "1: keepalived: unknown section; the valid ones are eal, workers, nic, route, connections, limits, timeouts, ipvs, local_ports, host, control, metrics, rules"),
     ("[metrics]\nprometheus = 1", "", "", "2: [metrics] prometheus: unknown key; the valid ones are listen"),
     ("[workers]\ncores = 4", "", "", "2: [workers] cores: unknown key; the valid ones are count, owner, idle, rss_key"),
     ("", "quees = 1", "", "4: [[nic]] quees: unknown key; the nearest valid one is `queues`"),

@@ -12,6 +12,7 @@ use crate::command::{
 };
 use crate::names::Names;
 use crate::options::{Given, Opt, TUNNEL_OPTIONS, TUNNELS, Token};
+use crate::sysctl::Request;
 use crate::values;
 
 /// The longest message of the synchronisation daemon in bytes: what fits a UDP packet.
@@ -40,6 +41,7 @@ pub(super) struct Draft<'a> {
     tunnel_type: usize,
     tunnel_port: u16,
     pub(super) local: Option<IpAddr>,
+    pub(super) sysctl: Request,
     pub(super) role: DaemonRole,
     pub(super) sync_id: u8,
     pub(super) mcast_interface: Option<&'a str>,
@@ -73,6 +75,7 @@ impl<'a> Draft<'a> {
             tunnel_type: 0,
             tunnel_port: 0,
             local: None,
+            sysctl: Request::ShowAll,
             role: DaemonRole::Master,
             sync_id: 0,
             mcast_interface: None,

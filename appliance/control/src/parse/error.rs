@@ -2,6 +2,7 @@
 //! What is wrong with the words of a command, in ipvsadm's sentences.
 
 use crate::scan::ScanError;
+use crate::sysctl::SysctlError;
 
 /// Why words are no command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +165,9 @@ pub enum ParseError {
     /// `--mcast-ttl`.
     #[error("illegal mcast-ttl specified")]
     McastTtl,
+    /// `--sysctl`.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
     /// `--sync-maxlen`.
     #[error("illegal sync-maxlen specified")]
     SyncMaxLen,
@@ -173,7 +177,7 @@ impl ParseError {
     /// The exit status: 2 for a check of ipvsadm's own, 255 for popt's.
     pub fn status(&self) -> u8 {
         match self {
-            Self::TryHelp | Self::Scan { .. } => 255,
+            Self::TryHelp | Self::Scan { .. } | Self::Sysctl(_) => 255,
             _ => 2,
         }
     }
