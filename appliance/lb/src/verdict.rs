@@ -68,6 +68,18 @@ drop_reasons! {
     BadL4Header "bad_l4_header"
         "The TCP or UDP header is truncated or gives an impossible length."
         "A sender is broken or hostile: capture on the NIC to find it.";
+    ExtensionHeaders "extension_headers"
+        "The IPv6 packet has more extension headers than are looked at."
+        "A sender is hostile: real packets have one or two.";
+    FragmentTiny "fragment_tiny"
+        "A first fragment without a whole TCP or UDP header, or one that could overwrite it."
+        "A sender is hostile, or its MTU is absurd: capture on the NIC to find it.";
+    FragmentBad "fragment_bad"
+        "A fragment that is empty, ends within a unit of 8 bytes, or lies behind the last one."
+        "A sender is broken or hostile: capture on the NIC to find it.";
+    FragmentOversize "fragment_oversize"
+        "A fragment of a packet that would be longer than 65535 bytes."
+        "A sender is hostile (ping of death): capture on the NIC to find it.";
     BadSource "bad_source"
         "The source address is multicast, broadcast, unspecified, or the destination itself."
         "Spoofed traffic: filter it at the edge.";
@@ -158,6 +170,10 @@ impl From<Malformed> for DropReason {
             Malformed::TruncatedL4 | Malformed::BadTcpHeaderLength | Malformed::BadUdpLength => {
                 Self::BadL4Header
             }
+            Malformed::TooManyExtensions => Self::ExtensionHeaders,
+            Malformed::TinyFragment => Self::FragmentTiny,
+            Malformed::BadFragment => Self::FragmentBad,
+            Malformed::OversizeFragment => Self::FragmentOversize,
         }
     }
 }

@@ -45,6 +45,7 @@ scripts! {
     dr_tcp
     dr_udp_zero_checksum
     dr_v6
+    extension_headers
     four_workers_outlive_rules
     fragments
     fullnat_no_local_address

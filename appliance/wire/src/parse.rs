@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Frame to outcome: parsed once, and the proof carried along.
 //!
-//! A [`Parsed`] can only be made here: a whole TCP or UDP packet whose fixed headers lie in the
-//! first segment and whose length fields agree with each other and with the frame. What the
-//! balancer does not understand is not ours (the host may); what lies about itself is bad.
+//! A [`Parsed`] can only be made here and in [`crate::fragment`]: a TCP or UDP packet whose fixed
+//! headers lie in the first segment and whose length fields agree with each other and with the
+//! frame. What the balancer does not understand is not ours (the host may); what lies about itself is bad.
 //! L4 checksums are not verified, as in IPVS: a bad one stays bad for the receiver to find.
 //!
 //! Standards: RFC 791, RFC 1122 §3.2.1 (what a host discards), RFC 8200, RFC 9293, RFC 768.
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::ipv6::NEXT_FRAGMENT;
-use crate::{Eth, Family, FlowKey, Ipv4, Ipv6, Ipv6Fragment, L4, Port, Tcp, TcpFlags, Tuple, Udp};
-use crate::{V4, V6, csum, eth};
+use crate::fragment::{Fragment, Piece};
+use crate::ipv6::{self, Walked};
+use crate::{Eth, Family, FlowKey, Ipv4, Ipv6, L4, Port, Tcp, TcpFlags, Tuple, Udp};
+use crate::{V4, V6, csum, eth, ipv4};
 
 pub mod plain;
 
@@ -25,21 +26,21 @@ pub enum Outcome {
     V6(Parsed<V6>),
     /// A part of a TCP or UDP packet.
     Fragment(Fragment),
-    /// Another protocol: ARP, ICMP, a VLAN tag, an IPv6 extension header.
+    /// Another protocol: ARP, ICMP, a VLAN tag; or packets that a router on the way must see.
     NotOurs,
     /// Not what it says it is.
     Bad(Malformed),
 }
 
-/// A whole TCP or UDP packet: where its headers are and what they say.
+/// A TCP or UDP packet, or a [`Piece`] of one: where its headers are and what they say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parsed<F: Family> {
-    key: FlowKey<F>,
-    ip_len: u32,
-    l4: u16,
-    ttl: u8,
-    tcp_flags: TcpFlags,
-    dont_fragment: bool,
+    pub(crate) key: FlowKey<F>,
+    pub(crate) ip_len: u32,
+    pub(crate) l4: u16,
+    pub(crate) ttl: u8,
+    pub(crate) tcp_flags: TcpFlags,
+    pub(crate) dont_fragment: bool,
 }
 
 impl<F: Family> Parsed<F> {
@@ -57,7 +58,7 @@ impl<F: Family> Parsed<F> {
         size_of::<Eth>()
     }
 
-    /// Offset of the TCP or UDP header in the frame, in bytes.
+    /// Offset of the TCP or UDP header in the frame, in bytes; 0 if it is in another fragment.
     #[inline]
     #[must_use]
     pub const fn l4(&self) -> usize {
@@ -100,28 +101,6 @@ impl<F: Family> Parsed<F> {
     }
 }
 
-/// A part of a TCP or UDP packet, with what all parts of the packet have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fragment {
-    /// Of an IPv4 packet.
-    V4(Piece<V4>),
-    /// Of an IPv6 packet.
-    V6(Piece<V6>),
-}
-
-/// What the fragments of one packet share (RFC 791 §2.3, RFC 8200 §4.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Piece<F: Family> {
-    /// Source.
-    pub src: F::Addr,
-    /// Destination.
-    pub dst: F::Addr,
-    /// Identification: 16 bits on IPv4, 32 on IPv6.
-    pub id: u32,
-    /// Protocol of the whole packet.
-    pub protocol: L4,
-}
-
 /// Why a frame is not what it says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Malformed {
@@ -152,14 +131,26 @@ pub enum Malformed {
     /// A UDP length under 8 bytes or beyond the packet.
     #[error("the UDP length must be at least 8 bytes and lie within the packet")]
     BadUdpLength,
+    /// More IPv6 extension headers than are looked at.
+    #[error("an IPv6 packet has at most 8 extension headers before its TCP or UDP header")]
+    TooManyExtensions,
     /// The headers are spread over more than the first segment.
     #[error("all headers must lie in the first segment of the frame")]
     SplitHeaders,
+    /// A fragment that splits the transport header.
+    #[error("the TCP or UDP header must be whole in the first fragment")]
+    TinyFragment,
+    /// An empty fragment, or one that is not the last and ends within a unit of 8 bytes.
+    #[error("a fragment carries bytes, and a multiple of 8 of them unless it is the last")]
+    BadFragment,
+    /// A fragment of a packet that is longer than a packet can be.
+    #[error("a fragment must end within the 65535 bytes that a packet can have")]
+    OversizeFragment,
 }
 
 impl Malformed {
     /// Every reason, in the order in which they are looked for.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::TruncatedEthernet,
         Self::TruncatedIp,
         Self::BadVersion,
@@ -169,7 +160,11 @@ impl Malformed {
         Self::TruncatedL4,
         Self::BadTcpHeaderLength,
         Self::BadUdpLength,
+        Self::TooManyExtensions,
         Self::SplitHeaders,
+        Self::TinyFragment,
+        Self::BadFragment,
+        Self::OversizeFragment,
     ];
 
     /// The reason in snake_case, as a metric's label.
@@ -185,7 +180,11 @@ impl Malformed {
             Self::TruncatedL4 => "truncated_l4",
             Self::BadTcpHeaderLength => "bad_tcp_header_length",
             Self::BadUdpLength => "bad_udp_length",
+            Self::TooManyExtensions => "too_many_extensions",
             Self::SplitHeaders => "split_headers",
+            Self::TinyFragment => "tiny_fragment",
+            Self::BadFragment => "bad_fragment",
+            Self::OversizeFragment => "oversize_fragment",
         }
     }
 }
@@ -234,12 +233,18 @@ fn parse_v4(l3: &[u8], available: usize) -> Result<Outcome, Malformed> {
         return Ok(Outcome::NotOurs);
     };
     if ip.is_fragment() {
-        let id = ip.id.get().into();
+        let frag = ip.frag.get();
         return Ok(Outcome::Fragment(Fragment::V4(Piece {
             src: ip.src,
             dst: ip.dst,
-            id,
+            id: ip.id.get().into(),
             protocol,
+            offset: (frag & ipv4::OFFSET) << 3,
+            len: (ip_len - header_len) as u16,
+            more: frag & ipv4::MORE_FRAGMENTS != 0,
+            ttl: ip.ttl,
+            dont_fragment: ip.dont_fragment(),
+            at: (size_of::<Eth>() + header_len) as u16,
         })));
     }
     let l4 = l3.get(header_len..).ok_or(Malformed::SplitHeaders)?;
@@ -268,43 +273,66 @@ fn parse_v6(l3: &[u8], available: usize) -> Result<Outcome, Malformed> {
     if ip_len > available {
         return Err(Malformed::BadTotalLength);
     }
-    if ip.next_header == NEXT_FRAGMENT {
-        return parse_v6_fragment(ip, payload, payload_len);
-    }
     let Some(protocol) = L4::from_number(ip.next_header) else {
+        return parse_v6_extended(ip, payload, payload_len);
+    };
+    whole_v6(ip, protocol, payload, (0, payload_len))
+}
+
+/// A packet with extension headers, or of another protocol.
+#[cold]
+fn parse_v6_extended(ip: &Ipv6, payload: &[u8], payload_len: usize) -> Result<Outcome, Malformed> {
+    let (protocol, at, part) = match ipv6::walk(ip.next_header, payload, payload_len)? {
+        Walked::Transport { protocol, at } => (protocol, at, None),
+        Walked::Fragment { header, at } => (header.next_header, at, Some(header)),
+        Walked::ForRouters => return Ok(Outcome::NotOurs),
+    };
+    let Some(protocol) = L4::from_number(protocol) else {
         return Ok(Outcome::NotOurs);
     };
-    let transport = Transport::read(protocol, payload, payload_len)?;
+    let Some(part) = part else {
+        return whole_v6(ip, protocol, payload, (at, payload_len));
+    };
+    Ok(Outcome::Fragment(Fragment::V6(Piece {
+        src: ip.src,
+        dst: ip.dst,
+        id: part.id.get(),
+        protocol,
+        offset: part.offset(),
+        len: (payload_len - at) as u16,
+        more: part.more(),
+        ttl: ip.hop_limit,
+        dont_fragment: true,
+        at: (size_of::<Eth>() + size_of::<Ipv6>() + at) as u16,
+    })))
+}
+
+/// `at` is where the transport header is in the payload, which is `payload_len` bytes long.
+#[inline]
+fn whole_v6(
+    ip: &Ipv6,
+    protocol: L4,
+    payload: &[u8],
+    (at, payload_len): (usize, usize),
+) -> Result<Outcome, Malformed> {
+    let l4 = payload.get(at..).ok_or(Malformed::SplitHeaders)?;
+    let transport = Transport::read(protocol, l4, payload_len - at)?;
     Ok(Outcome::V6(Parsed {
         key: transport.key(ip.src, ip.dst),
-        ip_len: ip_len as u32,
-        l4: (size_of::<Eth>() + size_of::<Ipv6>()) as u16,
+        ip_len: (size_of::<Ipv6>() + payload_len) as u32,
+        l4: (size_of::<Eth>() + size_of::<Ipv6>() + at) as u16,
         ttl: ip.hop_limit,
         tcp_flags: transport.flags,
         dont_fragment: true,
     }))
 }
 
-/// A fragment header makes a fragment, an atomic one (RFC 6946) too.
-fn parse_v6_fragment(ip: &Ipv6, payload: &[u8], payload_len: usize) -> Result<Outcome, Malformed> {
-    if payload_len < size_of::<Ipv6Fragment>() {
-        return Err(Malformed::TruncatedL4);
-    }
-    let (header, _) =
-        Ipv6Fragment::ref_from_prefix(payload).map_err(|_| Malformed::SplitHeaders)?;
-    let Some(protocol) = L4::from_number(header.next_header) else {
-        return Ok(Outcome::NotOurs);
-    };
-    let piece = Piece { src: ip.src, dst: ip.dst, id: header.id.get(), protocol };
-    Ok(Outcome::Fragment(Fragment::V6(piece)))
-}
-
 /// What the balancer reads of a TCP or UDP header.
-struct Transport {
+pub(crate) struct Transport {
     sport: Port,
     dport: Port,
     protocol: L4,
-    flags: TcpFlags,
+    pub(crate) flags: TcpFlags,
 }
 
 impl Transport {
@@ -315,6 +343,20 @@ impl Transport {
             L4::Tcp => Self::read_tcp(l4, len),
             L4::Udp => Self::read_udp(l4, len),
         }
+    }
+
+    /// As [`Self::read`], of a first fragment: it holds the header, and the rest is elsewhere.
+    pub(crate) fn read_first(protocol: L4, l4: &[u8], len: usize) -> Result<Self, Malformed> {
+        let read = match protocol {
+            L4::Tcp => Self::read_tcp(l4, len),
+            // A datagram's length is that of the whole.
+            L4::Udp if len < size_of::<Udp>() => Err(Malformed::TruncatedL4),
+            L4::Udp => Self::read_udp(l4, usize::from(u16::MAX)),
+        };
+        read.map_err(|reason| match reason {
+            Malformed::TruncatedL4 | Malformed::BadTcpHeaderLength => Malformed::TinyFragment,
+            other => other,
+        })
     }
 
     #[inline]
@@ -342,7 +384,7 @@ impl Transport {
     }
 
     #[inline]
-    fn key<F: Family>(&self, src: F::Addr, dst: F::Addr) -> FlowKey<F> {
+    pub(crate) fn key<F: Family>(&self, src: F::Addr, dst: F::Addr) -> FlowKey<F> {
         let tuple = Tuple { src, dst, sport: self.sport, dport: self.dport };
         FlowKey { tuple, protocol: self.protocol }
     }

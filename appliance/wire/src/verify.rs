@@ -9,7 +9,7 @@ use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
 use crate::ipv4::{PROTOCOL_ICMP, PROTOCOL_IPIP};
-use crate::ipv6::{NEXT_ICMP6, PROTOCOL_IPV6};
+use crate::ipv6::{self, NEXT_ICMP6, PROTOCOL_IPV6, Walked};
 use crate::{Eth, Family, FamilyId, Ipv4, Ipv6, L4, Sum, Udp, V4, V6, csum, eth};
 
 /// What is wrong with a frame that [`verify`] refuses.
@@ -68,7 +68,12 @@ fn verify_v4(l3: &[u8]) -> Result<(), Fault> {
 fn verify_v6(l3: &[u8]) -> Result<(), Fault> {
     let (ip, rest) = Ipv6::ref_from_prefix(l3).map_err(|_| Fault::Truncated)?;
     let body = rest.get(..ip.payload_len.get().into()).ok_or(Fault::Truncated)?;
-    verify_content::<V6>(ip.src, ip.dst, ip.next_header, body)
+    match ipv6::walk(ip.next_header, body, body.len()) {
+        Ok(Walked::Transport { protocol, at }) => {
+            verify_content::<V6>(ip.src, ip.dst, protocol, body.get(at..).ok_or(Fault::Truncated)?)
+        }
+        Ok(Walked::Fragment { .. } | Walked::ForRouters) | Err(_) => Ok(()),
+    }
 }
 
 fn verify_content<F: Family>(

@@ -9,9 +9,14 @@
 //! 198.51.100.7:53 > 192.0.2.1:53 udp len 5 csum=0
 //! 192.0.2.1 > 198.51.100.7 icmp 3/4 mtu 1480 about 198.51.100.7:40000 > 192.0.2.1:80 tcp A
 //! 10.0.0.1 > 10.0.0.11 ipip df | 198.51.100.7:40000 > 192.0.2.1:80 tcp S
+//! 198.51.100.7:1000 > 192.0.2.1:53 udp len 3000 part=1480+1480 id=7
+//! [2001:db8::7]:5353 > [2001:db8:2::1]:53 udp ext=60:010400000000
 //! arp 198.51.100.7 asks 192.0.2.1
 //! hex 020000000001...
 //! ```
+//!
+//! `part=OFFSET+LEN` is a fragment cut out of the whole packet that the other words describe;
+//! `frag=OFFSET` makes what they describe a fragment as it is.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +25,7 @@ use std::str::FromStr;
 use wire::build::{self, EthFrame, IpPacket};
 use wire::{Arp, Mac, TcpFlags, VecFrame};
 
+use super::part::{self, Part};
 use crate::lab::{Nic, mac_of};
 
 /// Which way a frame goes; decides whose addresses the Ethernet header has, and the TTL.
@@ -54,7 +60,9 @@ pub fn frame(way: Way, nic: &Nic, words: &[&str]) -> Result<VecFrame, String> {
         }
         _ => {
             let ((src, _), (dst, _)) = spec.ends;
-            spec.packet(ether.ip(src, dst), ttl)?
+            let part = spec.part()?;
+            let bytes = spec.packet(ether.ip(src, dst), ttl)?;
+            part.map_or(Ok(bytes.clone()), |part| part::cut(&bytes, part))?
         }
     };
     spec.all_used()?;
@@ -196,6 +204,10 @@ impl<'a> Spec<'a> {
         if let Some(options) = self.named.remove("ipopt") {
             ip = ip.options(&hex(options)?);
         }
+        for extension in self.named.remove("ext").iter().flat_map(|all| all.split(',')) {
+            let (number, rest) = extension.split_once(':').ok_or("ext wants NUMBER:HEX")?;
+            ip = ip.extension(parse(number)?, &hex(rest)?);
+        }
         if let Some(length) = self.number("iplen")? {
             ip = ip.length(length);
         }
@@ -207,6 +219,15 @@ impl<'a> Spec<'a> {
             ip = ip.fragment(parse(offset)?, offset != place);
         }
         Ok(ip)
+    }
+
+    fn part(&mut self) -> Result<Option<Part>, String> {
+        let Some(place) = self.named.remove("part") else {
+            return Ok(None);
+        };
+        let (offset, len) = place.split_once('+').ok_or("part wants OFFSET+LEN")?;
+        let id = self.named.get("id").copied().map_or(Ok(0), parse)?;
+        Ok(Some(Part { offset: parse(offset)?, len: parse(len)?, id }))
     }
 
     fn tcp(&mut self, tcp: build::TcpSegment, payload: &[u8]) -> Result<Vec<u8>, String> {

@@ -2,6 +2,7 @@
 //! The language of packet scripts.
 
 mod frame;
+mod part;
 mod run;
 
 pub use run::run;

@@ -23,6 +23,7 @@ pub struct IpPacket {
     dont_fragment: bool,
     fragment: Option<Place>,
     options: Vec<u8>,
+    extensions: Vec<(u8, Vec<u8>)>,
     protocol: Option<u8>,
     length: Option<u16>,
     checksum: Checksum,
@@ -69,6 +70,7 @@ impl IpPacket {
             dont_fragment: false,
             fragment: None,
             options: Vec::new(),
+            extensions: Vec::new(),
             protocol: None,
             length: None,
             checksum: Checksum::Right,
@@ -108,6 +110,13 @@ impl IpPacket {
     /// Adds IPv4 options, padded to 4 bytes; at most 40 fit. IPv6 has none.
     pub fn options(self, options: &[u8]) -> Self {
         Self { options: padded_options(options), ..self }
+    }
+
+    /// Adds an IPv6 extension header of this number, before any fragment header; `rest` is what
+    /// follows its two first bytes, padded to a multiple of 8 in all. IPv4 has none.
+    pub fn extension(mut self, number: u8, rest: &[u8]) -> Self {
+        self.extensions.push((number, rest.to_vec()));
+        self
     }
 
     /// Sets the protocol or next header, whatever the packet carries.
@@ -226,16 +235,24 @@ impl IpPacket {
             offset_more: U16::new(place.offset_bytes & !7 | u16::from(place.more)),
             id: U32::new(self.id),
         });
-        let between = fragment.as_ref().map_or(&[][..], IntoBytes::as_bytes);
+        let mut first = if fragment.is_some() { NEXT_FRAGMENT } else { protocol };
+        let mut between = fragment.as_ref().map_or(Vec::new(), |header| header.as_bytes().to_vec());
+        for (number, rest) in self.extensions.iter().rev() {
+            let len = (2 + rest.len()).next_multiple_of(8);
+            let mut extension = [&[first, (len / 8 - 1) as u8], &rest[..]].concat();
+            extension.resize(len, 0);
+            between.splice(..0, extension);
+            first = *number;
+        }
         let header = Ipv6 {
             version_class_label: Ipv6::word(self.tos, self.flow_label),
             payload_len: U16::new(self.length.unwrap_or((between.len() + payload.len()) as u16)),
-            next_header: if fragment.is_some() { NEXT_FRAGMENT } else { protocol },
+            next_header: first,
             hop_limit: self.ttl,
             src,
             dst,
         };
-        [header.as_bytes(), between, payload].concat()
+        [header.as_bytes(), &between, payload].concat()
     }
 }
 

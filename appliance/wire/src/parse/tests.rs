@@ -104,25 +104,122 @@ fn other_protocols_are_not_ours() {
         ip4().ipv4([1; 4], [2; 4]).tcp(1, 2).payload(b""),
         ip4().fragment(0, true).icmp(8, 0).payload(b"ping"),
         ip6().fragment(8, false).icmp(128, 0).payload(b"ping"),
-        ip6().protocol(0).payload(&[0; 8]),
+        ip6().protocol(51).payload(&[0; 8]),
     ];
     for frame in frames {
         assert_eq!(whole(&frame), Outcome::NotOurs, "{frame:02x?}");
     }
 }
 
+fn piece4(frame: &[u8]) -> Piece<V4> {
+    match whole(frame) {
+        Outcome::Fragment(Fragment::V4(piece)) => piece,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn piece6(frame: &[u8]) -> Piece<V6> {
+    match whole(frame) {
+        Outcome::Fragment(Fragment::V6(piece)) => piece,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn every_fragment_of_a_packet_names_the_same_packet() {
-    let first = whole(&ip4().id(0x1234).fragment(0, true).udp(1, 2).payload(&[0; 8]));
-    let last = whole(&ip4().id(0x1234).fragment(16, false).protocol(17).payload(b"x"));
-    let Outcome::Fragment(Fragment::V4(piece)) = first else { panic!("{first:?}") };
-    assert_eq!((piece.id, piece.protocol, piece.dst), (0x1234, L4::Udp, Addr4([192, 0, 2, 1])));
-    assert_eq!(first, last);
-    let first = whole(&ip6().id(0x1234_5678).fragment(0, true).tcp(1, 2).payload(&[0; 8]));
-    let last = whole(&ip6().id(0x1234_5678).fragment(24, false).protocol(6).payload(b"x"));
-    let Outcome::Fragment(Fragment::V6(piece)) = first else { panic!("{first:?}") };
-    assert_eq!((piece.id, piece.protocol), (0x1234_5678, L4::Tcp));
-    assert_eq!(first, last);
+    let first = piece4(&ip4().id(0x1234).fragment(0, true).udp(1, 2).payload(&[0; 8]));
+    let last = piece4(&ip4().id(0x1234).fragment(16, false).protocol(17).payload(b"x"));
+    assert_eq!((first.id, first.protocol, first.dst), (0x1234, L4::Udp, Addr4([192, 0, 2, 1])));
+    assert_eq!((first.offset, first.len, first.more), (0, 16, true));
+    assert_eq!((last.id, last.protocol, last.dst), (first.id, first.protocol, first.dst));
+    assert_eq!((last.offset, last.len, last.more), (16, 1, false));
+    let first = piece6(&ip6().id(0x1234_5678).fragment(0, true).tcp(1, 2).payload(&[0; 4]));
+    let last = piece6(&ip6().id(0x1234_5678).fragment(24, false).protocol(6).payload(b"x"));
+    assert_eq!((first.id, first.protocol, last.id), (0x1234_5678, L4::Tcp, 0x1234_5678));
+    assert_eq!((first.offset, first.len, first.more), (0, 24, true));
+    assert_eq!((last.offset, last.len, last.more), (24, 1, false));
+}
+
+#[test]
+fn a_first_fragment_has_ports_and_a_later_one_is_given_them() {
+    let frame = ip4().fragment(0, true).udp(1, 2).length(3008).payload(&[0; 16]);
+    let first = piece4(&frame).first(&frame).unwrap();
+    assert_eq!(first.key().to_string(), "UDP 198.51.100.7:1 > 192.0.2.1:2");
+    assert_eq!((first.l4(), first.ip_len()), (34, 44));
+    let later = piece4(&ip4().fragment(24, false).protocol(17).payload(&[0; 100]));
+    let later = later.later(Port::new(1), Port::new(2));
+    assert_eq!((later.key(), later.l4(), later.ip_len()), (first.key(), 0, 120));
+}
+
+#[test]
+fn fragments_that_hide_a_header_or_cannot_fit_are_bad() {
+    use Malformed::*;
+    let tcp = ip4().fragment(0, true).protocol(6);
+    let first = |frame: &[u8]| piece4(frame).first(frame).map(|parsed| parsed.key());
+    for len in [8, 16] {
+        let frame = tcp.clone().payload(&vec![0x50; len]);
+        assert_eq!(first(&frame), Err(TinyFragment), "{len} bytes");
+    }
+    let options = ip4().fragment(0, true).tcp(1, 2).data_offset(8).payload(&[0; 4]);
+    assert_eq!(first(&options), Err(TinyFragment), "options lie in another fragment");
+    let check = |ip: IpPacket, len| piece4(&ip.payload(&vec![0; len])).check();
+    assert_eq!(check(ip4().protocol(6).fragment(8, true), 8), Err(TinyFragment));
+    assert_eq!(check(ip4().protocol(17).fragment(8, true), 8), Ok(()));
+    assert_eq!(check(ip4().protocol(17).fragment(8, true), 9), Err(BadFragment));
+    assert_eq!(check(ip4().protocol(17).fragment(8, false), 9), Ok(()));
+    assert_eq!(check(ip4().protocol(17).fragment(8, false), 0), Err(BadFragment));
+    assert_eq!(check(ip4().protocol(17).fragment(65_512, false), 3), Ok(()));
+    assert_eq!(check(ip4().protocol(17).fragment(65_512, false), 4), Err(OversizeFragment));
+}
+
+#[test]
+fn a_renumbered_fragment_keeps_its_checksum_right() {
+    let mut frame = ip4().id(7).fragment(8, false).protocol(17).payload(b"later");
+    assert!(piece4(&frame).renumber(&mut frame, 0xfff7));
+    assert_eq!(frame, ip4().id(0xfff7).fragment(8, false).protocol(17).payload(b"later"));
+    let mut frame = ip6().id(7).fragment(8, false).protocol(17).payload(b"later");
+    assert!(piece6(&frame).renumber(&mut frame, 0x8000_0001));
+    assert_eq!(frame, ip6().id(0x8000_0001).fragment(8, false).protocol(17).payload(b"later"));
+}
+
+#[test]
+fn extension_headers_of_a_host_are_stepped_over() {
+    let packet = ip6().extension(0, &[0; 6]).extension(60, &[0; 14]).extension(43, &[0; 6]);
+    let frame = packet.clone().tcp(1, 2).payload(b"x");
+    let Outcome::V6(parsed) = whole(&frame) else { panic!("{:?}", whole(&frame)) };
+    assert_eq!((parsed.l4(), parsed.ip_len()), (54 + 32, 40 + 32 + 21));
+    assert_eq!(parsed.key().tuple.dport.get(), 2);
+    let frame = packet.clone().id(9).fragment(0, true).udp(1, 2).payload(&[0; 8]);
+    let piece = piece6(&frame);
+    assert_eq!((piece.id, piece.len, piece.header_len()), (9, 16, 40 + 32 + 8));
+    let atomic = packet.fragment(0, false).udp(1, 2).payload(b"all of it");
+    let Outcome::V6(parsed) = whole(&atomic) else { panic!("{:?}", whole(&atomic)) };
+    assert_eq!(parsed.l4(), 54 + 40);
+}
+
+#[test]
+fn extension_headers_that_nobody_needs_are_not_followed() {
+    let many = |count| {
+        let ip = (0..count).fold(ip6(), |ip, _| ip.extension(60, &[0; 6]));
+        ip.udp(1, 2).payload(b"")
+    };
+    assert!(matches!(whole(&many(8)), Outcome::V6(_)));
+    assert_eq!(whole(&many(9)), bad(Malformed::TooManyExtensions));
+    let frames = [
+        ip6().extension(43, &[0, 1]).udp(1, 2).payload(b""),
+        ip6().extension(60, &[]).extension(0, &[]).udp(1, 2).payload(b""),
+        ip6().extension(60, &[]).protocol(59).payload(b""),
+        ip6().fragment(0, true).protocol(60).payload(&[17; 16]),
+    ];
+    for frame in frames {
+        assert_eq!(whole(&frame), Outcome::NotOurs, "{frame:02x?}");
+    }
+    let lies = ip6().protocol(60).payload(&[17, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(whole(&lies), bad(Malformed::TruncatedL4));
+    let far = ip6().extension(60, &[0; 30]).udp(1, 2).payload(b"");
+    for head_len in 54..far.len() {
+        assert_eq!(parse(&far[..head_len], far.len()), bad(Malformed::SplitHeaders), "{head_len}");
+    }
 }
 
 #[test]
