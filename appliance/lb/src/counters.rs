@@ -2,18 +2,20 @@
 //! Counters: one writer each, any number of readers, no lock.
 //!
 //! A worker is the only writer of its [`WorkerCounters`] (a relaxed load and store, no locked
-//! instruction). [`ServerCounts`] is shared by all workers and is written at admission, change of
-//! class and expiry only. [`Figures`] sums what operators see.
+//! instruction). [`ServerCounts`] is what all workers share. [`Figures`] sums what operators see.
+
+mod server_counts;
+
+pub use server_counts::{ServerCounts, Thresholds};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use wire::Frame;
 
 use crate::ids::{NicId, ServerId, ServiceId, Tick, WorkerId};
 use crate::last_drops::LastDrops;
 use crate::limits::{Limits, NEXT_HOPS};
-use crate::templates::Templates;
 use crate::verdict::DropReason;
 
 /// A counter with a single writer.
@@ -220,87 +222,6 @@ impl WorkerCounters {
     #[inline]
     pub fn server(&self, slot: u32) -> Option<&TrafficCounters> {
         self.servers.get(slot as usize)
-    }
-}
-
-/// What all workers share: per server, how many connections are active and inactive; and the
-/// persistence templates.
-#[derive(Debug)]
-pub struct ServerCounts {
-    servers: Box<[ServerCount]>,
-    templates: Templates,
-}
-
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct ServerCount {
-    active: AtomicU32,
-    inactive: AtomicU32,
-}
-
-impl ServerCounts {
-    /// Zeroed counts for every server place.
-    pub fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self {
-            servers: (0..limits.servers).map(|_| ServerCount::default()).collect(),
-            templates: Templates::new(limits),
-        })
-    }
-
-    /// The persistence templates.
-    #[inline]
-    pub fn templates(&self) -> &Templates {
-        &self.templates
-    }
-
-    /// Connections in SYN_SENT, SYN_RECV, ESTABLISHED or SYNACK.
-    pub fn active(&self, slot: u32) -> u32 {
-        self.at(slot).map_or(0, |count| count.active.load(Ordering::Relaxed))
-    }
-
-    /// Connections in any other state.
-    pub fn inactive(&self, slot: u32) -> u32 {
-        self.at(slot).map_or(0, |count| count.inactive.load(Ordering::Relaxed))
-    }
-
-    /// All connections.
-    pub fn total(&self, slot: u32) -> u64 {
-        u64::from(self.active(slot)) + u64::from(self.inactive(slot))
-    }
-
-    /// What lc and wlc compare: an active connection weighs 257, an inactive one 1.
-    pub fn overhead(&self, slot: u32) -> u64 {
-        u64::from(self.active(slot)) * 257 + u64::from(self.inactive(slot))
-    }
-
-    /// Counts a new connection.
-    pub(crate) fn opened(&self, slot: u32, active: bool) {
-        if let Some(count) = self.at(slot) {
-            count.class(active).fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts the end of a connection.
-    pub(crate) fn closed(&self, slot: u32, active: bool) {
-        if let Some(count) = self.at(slot) {
-            count.class(active).fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts a connection that became active or inactive.
-    pub(crate) fn changed(&self, slot: u32, active: bool) {
-        self.closed(slot, !active);
-        self.opened(slot, active);
-    }
-
-    fn at(&self, slot: u32) -> Option<&ServerCount> {
-        self.servers.get(slot as usize)
-    }
-}
-
-impl ServerCount {
-    fn class(&self, active: bool) -> &AtomicU32 {
-        if active { &self.active } else { &self.inactive }
     }
 }
 
