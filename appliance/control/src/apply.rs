@@ -5,6 +5,7 @@
 //! is behind [`Plane`]. A command is carried out whole or refused whole.
 
 mod available;
+pub(crate) mod convert;
 
 use lb::catalog::{Catalog, Change, Refusal};
 use lb::counters::Figures;
@@ -13,7 +14,8 @@ use lb::knobs::{Knob, Knobs};
 use lb::service::{ForwardMode, ServerOptions, ServiceKey};
 use lb::tcp_state::{State, Timeouts};
 
-use crate::command::{Columns, Command, Format, RealServer, ServerSpec, Subject, VirtualService};
+use crate::command::{Columns, Command, Format, ServerSpec, ServiceSpec, Subject, VirtualService};
+use crate::daemons::Daemons;
 use crate::drops::{self, History, Loss};
 use crate::reply::{
     self, KERNEL_REFUSED, NO_SUCH_SERVICE, Reply, SERVICE_NOT_DEFINED, Unavailable,
@@ -21,7 +23,7 @@ use crate::reply::{
 use crate::rules::{Rule, RulesError};
 use crate::sysctl::{self, Request, Setting};
 use crate::{help, listing};
-use available::{server_key, server_options, service_key, service_options};
+use convert::{server_key, server_options, service_key, service_options};
 
 const NO_SUCH_CAUSE: &str = "no such reason; --drops lists those of which there are frames";
 
@@ -42,6 +44,12 @@ pub trait Plane {
     /// The names of the NICs, by their numbers.
     fn nic_names(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The MTU of a host's interface in bytes; none if there is no such interface.
+    fn interface_mtu(&self, interface: &str) -> Option<u16> {
+        let _ = interface;
+        None
     }
 
     /// Says, with the remedy, why NAT servers cannot be served; none if they can.
@@ -76,12 +84,13 @@ pub struct Director<P> {
     figures: Figures,
     plane: P,
     history: History,
+    daemons: Daemons,
 }
 
 impl<P: Plane> Director<P> {
     /// Joins the three.
     pub fn new(catalog: Catalog, figures: Figures, plane: P) -> Self {
-        Self { catalog, figures, plane, history: History::default() }
+        Self { catalog, figures, plane, history: History::default(), daemons: Daemons::default() }
     }
 
     /// The services.
@@ -111,18 +120,20 @@ impl<P: Plane> Director<P> {
     /// Carries out a command that changes something.
     pub fn change(&mut self, command: &Command, pace: Pace) -> Reply {
         let changed = match command {
-            Command::AddService(service, spec) => {
-                available::add_service(&self.catalog, *service, spec)
-            }
+            Command::AddService(service, spec) => self.add_service(*service, spec),
             Command::EditService(service, spec) => self
                 .existing(*service, NO_SUCH_SERVICE)
-                .and_then(|key| Ok(Change::EditService(key, service_options(spec)?))),
+                .and_then(|key| Ok(Change::EditService(key, service_options(key.family(), spec)?))),
             Command::DeleteService(service) => {
                 self.existing(*service, NO_SUCH_SERVICE).map(Change::DeleteService)
             }
             Command::Clear => Ok(Change::Clear),
-            Command::AddServer(service, server, spec) => self.add_server(*service, *server, spec),
-            Command::EditServer(service, server, spec) => self.edit_server(*service, *server, spec),
+            Command::AddServer(service, server, spec) => self
+                .server_change(*service, spec)
+                .map(|(key, options)| Change::AddServer(key, server_key(*server), options)),
+            Command::EditServer(service, server, spec) => self
+                .server_change(*service, spec)
+                .map(|(key, options)| Change::EditServer(key, server_key(*server), options)),
             Command::DeleteServer(service, server) => self
                 .existing(*service, SERVICE_NOT_DEFINED)
                 .map(|key| Change::DeleteServer(key, server_key(*server))),
@@ -140,10 +151,10 @@ impl<P: Plane> Director<P> {
                 return self.set_knob(*knob, *value, pace);
             }
             Command::Zero(service) => return self.zero(*service),
-            Command::StartDaemon(_) => return Unavailable::Daemon.into(),
-            Command::StopDaemon { .. } => {
-                return Reply::error(KERNEL_REFUSED, "No daemon is running");
+            Command::StartDaemon(spec) => {
+                return self.daemons.start(spec, self.plane.interface_mtu(&spec.interface));
             }
+            Command::StopDaemon { role, .. } => return self.daemons.stop(*role),
             _ => return crate::parse::ParseError::TryHelp.into(),
         };
         changed.map_or_else(|reply| reply, |change| self.apply(change, pace))
@@ -240,11 +251,15 @@ impl<P: Plane> Director<P> {
                 )
             }
             Subject::Timeouts => Reply::body(listing::timeouts(self.catalog.timeouts())),
-            Subject::Daemons | Subject::Connections => Reply::done(),
+            Subject::Daemons => Reply::body(self.daemons.listing()),
+            Subject::Connections => Reply::done(),
         }
     }
 
     fn apply(&mut self, change: Change, pace: Pace) -> Reply {
+        if let Some(unavailable) = available::missing(&change) {
+            return unavailable.into();
+        }
         let mut applied = self.catalog.apply(change.clone());
         if let Err(Refusal::TooManyServers(_)) = applied {
             // Removed servers without connections keep their places for a while, unless these are
@@ -268,34 +283,27 @@ impl<P: Plane> Director<P> {
         }
     }
 
-    fn add_server(
-        &self,
-        service: VirtualService,
-        server: RealServer,
-        spec: &ServerSpec,
-    ) -> Result<Change, Reply> {
-        let key = self.existing(service, SERVICE_NOT_DEFINED)?;
-        available::check_thresholds(spec)?;
-        if self.has_server(key, server) {
-            return Err(Reply::error(KERNEL_REFUSED, "Destination already exists"));
+    fn add_service(&self, service: VirtualService, spec: &ServiceSpec) -> Result<Change, Reply> {
+        let key = service_key(service)?;
+        if self.catalog.service(&key).is_some() {
+            return Err(reply::refused(&Refusal::ServiceExists(key), NO_SUCH_SERVICE));
         }
-        let options = self.servable(server_options(key, server, spec)?)?;
-        Ok(Change::AddServer(key, server_key(server), options))
+        Ok(Change::AddService(key, service_options(key.family(), spec)?))
     }
 
-    fn edit_server(
+    /// The service of a server to be added or edited, and the options that it is to have.
+    fn server_change(
         &self,
         service: VirtualService,
-        server: RealServer,
         spec: &ServerSpec,
-    ) -> Result<Change, Reply> {
+    ) -> Result<(ServiceKey, ServerOptions), Reply> {
         let key = self.existing(service, SERVICE_NOT_DEFINED)?;
-        available::check_thresholds(spec)?;
-        if !self.has_server(key, server) {
-            return Err(Reply::error(KERNEL_REFUSED, "No such destination"));
+        let options = server_options(spec);
+        let nat = options.mode == ForwardMode::Masquerade;
+        match self.plane.nat_conflict().filter(|_| nat) {
+            Some(conflict) => Err(Reply::error(KERNEL_REFUSED, conflict)),
+            None => Ok((key, options)),
         }
-        let options = self.servable(server_options(key, server, spec)?)?;
-        Ok(Change::EditServer(key, server_key(server), options))
     }
 
     fn set_knob(&mut self, knob: Knob, value: u32, pace: Pace) -> Reply {
@@ -336,20 +344,6 @@ impl<P: Plane> Director<P> {
             Some(conflict) => Err(Reply::error(KERNEL_REFUSED, &conflict)),
             None => Ok(()),
         }
-    }
-
-    fn servable(&self, options: ServerOptions) -> Result<ServerOptions, Reply> {
-        let nat = options.mode == ForwardMode::Masquerade;
-        match self.plane.nat_conflict().filter(|_| nat) {
-            Some(conflict) => Err(Reply::error(KERNEL_REFUSED, conflict)),
-            None => Ok(options),
-        }
-    }
-
-    fn has_server(&self, service: ServiceKey, server: RealServer) -> bool {
-        let key = server_key(server);
-        let service = self.catalog.service(&service);
-        service.is_some_and(|service| service.servers.iter().any(|server| server.key == key))
     }
 
     fn find(&self, service: VirtualService) -> Option<ServiceKey> {

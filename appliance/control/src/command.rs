@@ -7,6 +7,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use lb::service::family;
+pub use lb::service::{Mss, SchedFlags, Tunnel, TunnelChecksum};
 use wire::FamilyId;
 
 use crate::sysctl::Request;
@@ -155,18 +157,13 @@ impl VirtualService {
     }
 }
 
-/// The address family of an address.
-pub(crate) fn family(address: IpAddr) -> FamilyId {
-    if address.is_ipv4() { FamilyId::V4 } else { FamilyId::V6 }
-}
-
 /// The options of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSpec {
     /// Name of the scheduler (`-s`).
     pub scheduler: String,
     /// Scheduler flags (`-b`).
-    pub flags: SchedulerFlags,
+    pub flags: SchedFlags,
     /// Seconds that a client stays with its server (`-p`); none if it does not.
     pub persistence_s: Option<u32>,
     /// How much of a client's address counts for persistence (`-M`); none for all of it.
@@ -175,6 +172,8 @@ pub struct ServiceSpec {
     pub engine: Option<String>,
     /// One-packet scheduling (`-o`).
     pub one_packet: bool,
+    /// What MSS the ends of TCP connections may at most learn (`--mss`).
+    pub mss: Option<Mss>,
 }
 
 impl ServiceSpec {
@@ -188,38 +187,13 @@ impl Default for ServiceSpec {
     fn default() -> Self {
         Self {
             scheduler: Self::DEFAULT_SCHEDULER.to_owned(),
-            flags: SchedulerFlags::default(),
+            flags: SchedFlags::default(),
             persistence_s: None,
             netmask: None,
             engine: None,
             one_packet: false,
+            mss: None,
         }
-    }
-}
-
-/// The three flags that a scheduler gives its own meaning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SchedulerFlags(u8);
-
-impl SchedulerFlags {
-    /// How many flags there are.
-    pub const COUNT: u8 = 3;
-
-    /// These flags and flag `number`, counted from 1.
-    #[must_use]
-    pub fn with(self, number: u8) -> Self {
-        debug_assert!((1..=Self::COUNT).contains(&number));
-        Self(self.0 | 1 << (number - 1))
-    }
-
-    /// Whether no flag is set.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The numbers of the flags that are set.
-    pub fn numbers(self) -> impl Iterator<Item = u8> {
-        (1..=Self::COUNT).filter(move |number| self.0 & 1 << (number - 1) != 0)
     }
 }
 
@@ -265,36 +239,6 @@ pub enum Forward {
     Direct,
     /// `-i`: inside another IP packet.
     Tunnel(Tunnel),
-}
-
-/// The encapsulation of `-i` (`--tun-type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tunnel {
-    /// IP in IP, RFC 2003.
-    Ipip,
-    /// Generic UDP Encapsulation.
-    Gue {
-        /// UDP destination port, 1..65535 (`--tun-port`).
-        port: u16,
-        /// What protects the header.
-        checksum: TunnelChecksum,
-    },
-    /// Generic Routing Encapsulation, RFC 2784.
-    Gre {
-        /// What protects the header; never [`TunnelChecksum::Remote`].
-        checksum: TunnelChecksum,
-    },
-}
-
-/// The checksum of an encapsulation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TunnelChecksum {
-    /// `--tun-nocsum`: none.
-    None,
-    /// `--tun-csum`: the protocol's own.
-    Plain,
-    /// `--tun-remcsum`: remote checksum offload.
-    Remote,
 }
 
 /// What `-L` lists.

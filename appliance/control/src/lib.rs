@@ -16,6 +16,7 @@
 pub mod apply;
 pub mod command;
 pub mod config;
+mod daemons;
 pub mod drops;
 pub mod help;
 pub mod listing;
@@ -29,6 +30,7 @@ pub mod render;
 pub mod reply;
 pub mod rules;
 mod scan;
+mod sched_flags;
 pub mod session;
 pub mod sysctl;
 mod text;

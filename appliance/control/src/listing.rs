@@ -5,20 +5,21 @@
 //! `Tunnel`. Names come in later, at the client ([`crate::names::Localizer`]).
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use lb::catalog::Catalog;
 use lb::conn::ConnRecord;
 use lb::counters::{Figures, Traffic};
-use lb::service::{ForwardMode, Server, ServerKey, Service, ServiceKey};
-use lb::tcp_state::{State, Timeouts};
-use wire::L4;
-
-use crate::command::{
-    Columns, Command, Format, Forward, RealServer, ServerSpec, ServiceSpec, Transport, Tunnel,
-    VirtualService,
+use lb::service::{
+    ClientMask, ForwardMode, Persistence, Server, ServerKey, ServerOptions, Service, ServiceKey,
+    ServiceOptions, Tunnel, TunnelChecksum,
 };
-use crate::{order, render};
+use lb::tcp_state::{State, Timeouts};
+use wire::FamilyId;
+
+use crate::apply::convert;
+use crate::command::{Columns, Command, Format, RealServer};
+use crate::{order, render, sched_flags};
 
 /// The answer to `-v`; what ipvsadm prints, since scripts ask for it.
 pub(crate) const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
@@ -58,20 +59,14 @@ pub(crate) fn rules(catalog: &Catalog) -> String {
         out.push('\n');
     };
     for service in order::services(catalog.services().collect(), false) {
-        let name = virtual_service(service.key);
-        let scheduler = service.options.scheduler.name().to_owned();
-        put(Command::AddService(name, ServiceSpec { scheduler, ..ServiceSpec::default() }));
+        let name = convert::virtual_service(service.key);
+        put(Command::AddService(name, convert::service_spec(service)));
         for local in &service.locals {
             put(Command::AddLocal(name, *local));
         }
         for server in order::servers(&service.servers, false) {
             let ServerKey { address, port } = server.key;
-            let spec = ServerSpec {
-                forward: forward(server.options.mode),
-                weight: server.options.weight,
-                upper: 0,
-                lower: 0,
-            };
+            let spec = convert::server_spec(&server.options);
             put(Command::AddServer(name, RealServer { address, port }, spec));
         }
     }
@@ -83,7 +78,10 @@ pub(crate) fn locals<'a>(services: impl Iterator<Item = &'a Service>) -> String 
     let mut out = String::new();
     put_locals(&mut out, ["VIP:VPORT", "TOTAL", "SNAT_IP", "CONFLICTS", "CONNS"]);
     for service in order::services(services.collect(), false) {
-        let name = endpoint(service.key.address, service.key.port);
+        let name = match service.key {
+            ServiceKey::Endpoint { address, port, .. } => endpoint(address, port),
+            mark @ ServiceKey::Mark { .. } => mark.to_string(),
+        };
         let _ = writeln!(out, "{name:<20} {:<8} ", service.locals.len());
         for local in &service.locals {
             put_locals(&mut out, ["", "", &local.to_string(), "-", "-"]);
@@ -118,7 +116,7 @@ pub fn put_connection(out: &mut String, record: &ConnRecord, catalog: &Catalog) 
         return;
     };
     let expires = format!("{:02}:{:02}", record.expires_s / 60, record.expires_s % 60);
-    let protocol = transport(record.protocol).name();
+    let protocol = convert::transport(record.protocol).name();
     let state = record.state.name();
     let (client, vip) = (record.client.to_string(), record.vip.to_string());
     let port = if server.port == 0 { record.vip.port() } else { server.port };
@@ -158,13 +156,21 @@ impl Listing<'_> {
     }
 
     fn service(&mut self, service: &Service) {
-        let ServiceKey { protocol, address, port } = service.key;
-        let name = format!("{:<4} {}", transport(protocol).name(), endpoint(address, port));
-        if self.format.columns == Columns::Stats {
-            let _ = write!(self.out, "{name:<33}");
-            self.traffic(self.figures.service(service.id));
-        } else {
-            let _ = writeln!(self.out, "{name} {}", service.options.scheduler.name());
+        let name = match service.key {
+            ServiceKey::Endpoint { protocol, address, port } => {
+                format!("{:<4} {}", convert::transport(protocol).name(), endpoint(address, port))
+            }
+            ServiceKey::Mark { mark, family: FamilyId::V4 } => format!("FWM  {mark}"),
+            ServiceKey::Mark { mark, family: FamilyId::V6 } => format!("FWM  {mark} IPv6"),
+        };
+        match self.format.columns {
+            Columns::Stats => {
+                let _ = write!(self.out, "{name:<33}");
+                self.traffic(self.figures.service(service.id));
+            }
+            _ => {
+                let _ = writeln!(self.out, "{name} {}", service_flags(&service.options));
+            }
         }
         for server in order::servers(&service.servers, self.format.unsorted) {
             self.server(server);
@@ -181,13 +187,12 @@ impl Listing<'_> {
         let columns = match self.format.columns {
             Columns::Stats => return self.traffic(self.figures.server(server.id)),
             Columns::Plain | Columns::Rate => format!("{mode:<7} {weight:<6}"),
-            Columns::Thresholds => format!("{:<10} {:<10}", 0, 0),
+            Columns::Thresholds => {
+                format!("{:<10} {:<10}", server.options.upper, server.options.lower)
+            }
             Columns::PersistentConn => format!("{weight:<9} {:<11}", 0),
             Columns::TunnelInfo => {
-                let tunnel = match server.options.mode {
-                    ForwardMode::Tunnel => "ipip",
-                    _ => "n/a",
-                };
+                let tunnel = tunnel_info(&server.options);
                 format!("{mode:<7} {tunnel:<13} {weight:<6}")
             }
         };
@@ -220,24 +225,44 @@ fn endpoint(address: std::net::IpAddr, port: u16) -> String {
     SocketAddr::new(address, port).to_string()
 }
 
-fn transport(protocol: L4) -> Transport {
-    match protocol {
-        L4::Tcp => Transport::Tcp,
-        L4::Udp => Transport::Udp,
+/// The scheduler of a service, and its flags as `-L` prints them.
+fn service_flags(options: &ServiceOptions) -> String {
+    let ServiceOptions { scheduler, flags, persistence, engine, one_packet, .. } = *options;
+    let mut out = scheduler.name().to_owned();
+    if !flags.is_empty() {
+        let listed = |number| sched_flags::listed(scheduler.name(), number);
+        let names: Vec<_> = flags.numbers().filter_map(listed).collect();
+        let _ = write!(out, " ({})", names.join(","));
     }
+    if let Some(Persistence { timeout_s, mask }) = persistence {
+        let _ = write!(out, " persistent {timeout_s}");
+        let _ = match mask {
+            mask if mask.is_all() => Ok(()),
+            ClientMask::V4(bits) => write!(out, " mask {}", Ipv4Addr::from_bits(bits)),
+            ClientMask::V6(length) => write!(out, " mask {length}"),
+        };
+        if let Some(engine) = engine {
+            let _ = write!(out, " pe {}", engine.name());
+        }
+    }
+    if one_packet {
+        out.push_str(" ops");
+    }
+    out
 }
 
-fn virtual_service(key: ServiceKey) -> VirtualService {
-    let ServiceKey { protocol, address, port } = key;
-    VirtualService::Address { transport: transport(protocol), address, port }
-}
-
-fn forward(mode: ForwardMode) -> Forward {
-    match mode {
-        ForwardMode::Masquerade => Forward::Masquerade,
-        ForwardMode::FullNat => Forward::FullNat,
-        ForwardMode::Tunnel => Forward::Tunnel(Tunnel::Ipip),
-        ForwardMode::Direct => Forward::Direct,
+/// The encapsulation of a server as `--tun-info` prints it.
+fn tunnel_info(options: &ServerOptions) -> String {
+    let sign = |checksum| match checksum {
+        TunnelChecksum::None => "-c",
+        TunnelChecksum::Plain => "+c",
+        TunnelChecksum::Remote => "r+c",
+    };
+    match options.tunnel {
+        _ if options.mode != ForwardMode::Tunnel => "n/a".to_owned(),
+        Tunnel::Ipip => "ipip".to_owned(),
+        Tunnel::Gue { port, checksum } => format!("gue:{port}:{}", sign(checksum)),
+        Tunnel::Gre { checksum } => format!("gre:{}", sign(checksum)),
     }
 }
 

@@ -12,8 +12,9 @@ use std::fmt::{self, Display, Write};
 use lb::catalog::Catalog;
 use lb::counters::{Figures, Traffic, WorkerCounters};
 use lb::limits::Limits;
-use lb::service::{Server, Service};
+use lb::service::{Server, Service, ServiceKey};
 use lb::verdict::DropReason;
+use wire::FamilyId;
 
 /// What a NIC counts, since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -319,9 +320,16 @@ fn host_stats(page: &mut Page, host: HostStats) {
 }
 
 fn service_labels(service: &Service) -> String {
-    let key = &service.key;
-    let protocol = key.protocol.to_string().to_ascii_lowercase();
-    labels(&[("protocol", &protocol), ("vip", &key.address), ("port", &key.port)])
+    match service.key {
+        ServiceKey::Endpoint { protocol, address, port } => {
+            let protocol = protocol.to_string().to_ascii_lowercase();
+            labels(&[("protocol", &protocol), ("vip", &address), ("port", &port)])
+        }
+        ServiceKey::Mark { mark, family } => {
+            let family = if family == FamilyId::V4 { "ipv4" } else { "ipv6" };
+            labels(&[("fwmark", &mark), ("family", &family)])
+        }
+    }
 }
 
 fn server_labels(service: &Service, server: &Server) -> String {

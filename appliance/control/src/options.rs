@@ -73,12 +73,14 @@ pub(crate) enum Opt {
     TunnelRemCsum,
     LocalAddress,
     LocalInterface,
+    Mss,
+    Atomic,
 }
 
 impl Opt {
     /// Every option with the name that errors give it.
     #[rustfmt::skip]
-    const NAMES: [(Self, &'static str); 36] = [
+    const NAMES: [(Self, &'static str); 38] = [
         (Self::Numeric, "numeric"), (Self::Connection, "connection"),
         (Self::Service, "service-address"), (Self::Scheduler, "scheduler"),
         (Self::Persistent, "persistent"), (Self::Netmask, "netmask"),
@@ -96,6 +98,7 @@ impl Opt {
         (Self::TunnelPort, "tun-port"), (Self::TunnelNoCsum, "tun-nocsum"),
         (Self::TunnelCsum, "tun-csum"), (Self::TunnelRemCsum, "tun-remcsum"),
         (Self::LocalAddress, "local-address"), (Self::LocalInterface, "ifname"),
+        (Self::Mss, "mss"), (Self::Atomic, "atomic"),
     ];
 
     /// Every option, in the order in which errors look at them.
@@ -233,6 +236,8 @@ const SPELLINGS: &[Spelling] = &[
     both("weight", 'w', Just(Opt::Weight), Required),
     both("u-threshold", 'x', Just(Opt::UpperThreshold), Required),
     both("l-threshold", 'y', Just(Opt::LowerThreshold), Required),
+    long("mss", Just(Opt::Mss), Required),
+    long("atomic", Just(Opt::Atomic), Bare),
     long("tun-type", Just(Opt::TunnelType), Required),
     long("tun-port", Just(Opt::TunnelPort), Required),
     long("tun-nocsum", Just(Opt::TunnelNoCsum), Bare),
@@ -302,6 +307,7 @@ const SERVICE_OPTIONS: &[Opt] = &[
     Opt::OnePacket,
     Opt::Engine,
     Opt::SchedulerFlags,
+    Opt::Mss,
 ];
 
 const SERVER_OPTIONS: &[Opt] = &[
@@ -364,7 +370,7 @@ const LEGALITY: &[Legality] = &[
     legal(Verb::Set, "set", &[], &[]),
     legal(Verb::StartDaemon, "start-daemon", &[], DAEMON_OPTIONS),
     legal(Verb::StopDaemon, "stop-daemon", &[], &[Opt::SyncId]),
-    legal(Verb::Restore, "restore", &[], &[]),
+    legal(Verb::Restore, "restore", &[], &[Opt::Atomic]),
     legal(Verb::Save, "save", &[], &[Opt::Numeric]),
     legal(Verb::Zero, "zero", &[], &[Opt::Service]),
     legal(Verb::AddLocal, "add-laddr", &[Opt::Service, Opt::LocalAddress], &[Opt::LocalInterface]),

@@ -9,9 +9,10 @@
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
-use lb::service::{Server, Service};
+use lb::service::{Server, Service, ServiceKey};
 
-/// Sorts services: address family, protocol number, address, port.
+/// Sorts services: mark, which is 0 for an address, then address family, protocol number, address,
+/// port.
 pub(crate) fn services(mut services: Vec<&Service>, unsorted: bool) -> Vec<&Service> {
     // The catalog has no order of its own, and the result must not depend on chance.
     services.sort_unstable_by_key(|service| service.key);
@@ -19,12 +20,16 @@ pub(crate) fn services(mut services: Vec<&Service>, unsorted: bool) -> Vec<&Serv
         return services;
     }
     merge_sort(services, &|a, b| {
-        let protocol = |service: &Service| service.key.protocol.number();
-        let family = a.key.address.is_ipv6().cmp(&b.key.address.is_ipv6());
-        family
-            .then_with(|| protocol(a).cmp(&protocol(b)))
-            .then_with(|| addresses(a.key.address, b.key.address))
-            .then_with(|| a.key.port.cmp(&b.key.port))
+        let family = a.key.family().cmp(&b.key.family());
+        mark(a.key)
+            .cmp(&mark(b.key))
+            .then(family)
+            .then_with(|| a.key.protocol().cmp(&b.key.protocol()))
+            .then_with(|| match (a.key.address(), b.key.address()) {
+                (Some(a), Some(b)) => addresses(a, b),
+                _ => Ordering::Equal,
+            })
+            .then_with(|| a.key.port().cmp(&b.key.port()))
     })
 }
 
@@ -37,6 +42,14 @@ pub(crate) fn servers(servers: &[Server], unsorted: bool) -> Vec<&Server> {
     merge_sort(servers, &|a, b| {
         addresses(a.key.address, b.key.address).then_with(|| a.key.port.cmp(&b.key.port))
     })
+}
+
+/// The mark of a service, which none without one has.
+fn mark(key: ServiceKey) -> u32 {
+    match key {
+        ServiceKey::Mark { mark, .. } => mark,
+        ServiceKey::Endpoint { .. } => 0,
+    }
 }
 
 fn addresses(a: IpAddr, b: IpAddr) -> Ordering {

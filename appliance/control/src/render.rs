@@ -10,10 +10,10 @@ use std::net::{IpAddr, SocketAddr};
 use wire::FamilyId;
 
 use crate::command::{
-    Columns, Command, DaemonRole, DaemonSpec, Format, Forward, Netmask, RealServer, ServerSpec,
-    ServiceSpec, Subject, Transport, Tunnel, TunnelChecksum, VirtualService,
+    Columns, Command, DaemonRole, DaemonSpec, Format, Forward, Mss, Netmask, RealServer,
+    ServerSpec, ServiceSpec, Subject, Transport, Tunnel, TunnelChecksum, VirtualService,
 };
-use crate::words;
+use crate::{sched_flags, words};
 
 /// The line of the control socket that means `command`.
 pub fn line(command: &Command) -> String {
@@ -127,10 +127,15 @@ impl Words {
         };
         self.pairs("--pe", &spec.engine).flag(spec.one_packet, "-o");
         if !spec.flags.is_empty() {
-            let names: Vec<_> = spec.flags.numbers().map(|n| format!("flag-{n}")).collect();
+            let name = |number| sched_flags::name(&spec.scheduler, number);
+            let names: Vec<_> = spec.flags.numbers().map(name).collect();
             self.pair("-b", names.join(","));
         }
-        self
+        match spec.mss {
+            Some(Mss::Auto) => self.pair("--mss", "auto"),
+            Some(Mss::Bytes(bytes)) => self.pair("--mss", bytes),
+            None => self,
+        }
     }
 
     fn server(&mut self, server: RealServer) -> &mut Self {

@@ -117,6 +117,9 @@ pub(crate) fn refused(refusal: &Refusal, missing_service: &'static str) -> Reply
         Refusal::NoService(_) => missing_service,
         Refusal::ServerExists(..) => "Destination already exists",
         Refusal::NoServer(..) => "No such destination",
+        Refusal::CountTooLarge(_) | Refusal::LowerAboveUpper { .. } => {
+            "Numerical result out of range"
+        }
         Refusal::NotUnicast(_) => {
             "Invalid operation.  Possibly wrong module version, address not unicast, ..."
         }
@@ -155,17 +158,20 @@ pub enum Unavailable {
     /// `-x`, `-y`.
     #[error("connection thresholds (-x, -y) are not available in this release")]
     Thresholds,
-    /// `--tun-type`.
-    #[error("tunnel type '{0}' is not available in this release; ipip is")]
-    TunnelType(&'static str),
+    /// `--mss`.
+    #[error("MSS clamping (--mss) is not available in this release")]
+    Mss,
+    /// `--tun-type gue`.
+    #[error("tunnel type 'gue' is not available in this release; ipip is")]
+    Gue,
+    /// `--tun-type gre`.
+    #[error("tunnel type 'gre' is not available in this release; ipip is")]
+    Gre,
     /// IPv6 inside IPv4 or the reverse.
     #[error(
         "a server of another address family than its service's is not available in this release"
     )]
     MixedFamilies,
-    /// `--start-daemon`, `--stop-daemon`.
-    #[error("connection synchronisation (--start-daemon) is not available in this release")]
-    Daemon,
     /// `--rate`.
     #[error("rates (--rate) are not available in this release; --stats is")]
     Rate,

@@ -159,13 +159,13 @@ impl Director<'_> {
     /// Removes, adds or silences something; which, the number says.
     fn change(&mut self, number: u8) {
         let (v6, which) = (usize::from(number & 1), usize::from(number >> 1 & 7) % 5);
-        let service = service_key(v6, which);
+        let service = service_key(L4::Tcp, v6, which);
         let server = server_key(v6, which % 4);
         let mode = MODES[usize::from(number >> 4) % 4];
         let change = match number >> 6 {
             0 => Change::DeleteServer(service, server),
-            1 => Change::AddServer(service, server, ServerOptions { mode, weight: 1 }),
-            2 => Change::EditServer(service, server, ServerOptions { mode, weight: 0 }),
+            1 => Change::AddServer(service, server, ServerOptions::of(mode, 1)),
+            2 => Change::EditServer(service, server, ServerOptions::of(mode, 0)),
             _ if number & 0x20 == 0 => Change::DeleteService(service),
             _ => Change::AddService(service, service_options(which)),
         };
@@ -179,8 +179,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn service_key(v6: usize, which: usize) -> ServiceKey {
-    ServiceKey { protocol: L4::Tcp, address: ip(VIPS[v6][which]), port: 80 }
+fn service_key(protocol: L4, v6: usize, which: usize) -> ServiceKey {
+    ServiceKey::Endpoint { protocol, address: ip(VIPS[v6][which]), port: 80 }
 }
 
 fn server_key(v6: usize, which: usize) -> ServerKey {
@@ -188,7 +188,7 @@ fn server_key(v6: usize, which: usize) -> ServerKey {
 }
 
 fn service_options(which: usize) -> ServiceOptions {
-    ServiceOptions { scheduler: Scheduler::NAMES[which % Scheduler::NAMES.len()].0 }
+    ServiceOptions::of(Scheduler::NAMES[which % Scheduler::NAMES.len()].0)
 }
 
 fn catalog() -> Catalog {
@@ -196,12 +196,12 @@ fn catalog() -> Catalog {
     let mut apply = |change| assert!(catalog.apply(change).is_ok());
     for (v6, which) in (0..2).flat_map(|v6| (0..5).map(move |which| (v6, which))) {
         for protocol in L4::ALL {
-            let service = ServiceKey { protocol, ..service_key(v6, which) };
+            let service = service_key(protocol, v6, which);
             apply(Change::AddService(service, service_options(which)));
             apply(Change::AddLocal(service, ip(ENDS[v6][4])));
             let servers = if which == 4 { 0..4 } else { which..which + 1 };
             for (number, mode) in servers.map(|number| (number, MODES[number])) {
-                let options = ServerOptions { mode, weight: number as u32 % 2 + 1 };
+                let options = ServerOptions::of(mode, number as u32 % 2 + 1);
                 apply(Change::AddServer(service, server_key(v6, number), options));
             }
         }

@@ -6,7 +6,11 @@
 //! connections refer to it, and comes back to it when it is added again (the kernel's trash,
 //! `ip_vs_ctl.c`), so that its connections go on.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod addresses;
+mod change;
+mod places;
+
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,86 +21,12 @@ use crate::limits::Limits;
 use crate::sched::{self, SchedState};
 use crate::service::{Server, ServerKey, ServerOptions, Service, ServiceKey, ServiceOptions};
 use crate::tcp_state::Timeouts;
+use addresses::Addresses;
+pub use change::{Applied, Change, Refusal};
+use places::Places;
 
 /// How long a removed server that no connection refers to keeps its place, in milliseconds.
 const TRASH_MS: u64 = 120_000;
-
-/// One change to the services; each is applied whole or refused whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Adds a service without servers.
-    AddService(ServiceKey, ServiceOptions),
-    /// Replaces the options of a service; the scheduler keeps its place if it stays the same.
-    EditService(ServiceKey, ServiceOptions),
-    /// Removes a service and its servers.
-    DeleteService(ServiceKey),
-    /// Removes every service.
-    Clear,
-    /// Adds a server at the head of its service's list.
-    AddServer(ServiceKey, ServerKey, ServerOptions),
-    /// Replaces the options of a server.
-    EditServer(ServiceKey, ServerKey, ServerOptions),
-    /// Removes a server; its connections stay, and their packets are dropped until it is back.
-    DeleteServer(ServiceKey, ServerKey),
-    /// Adds a FULLNAT local address to a service.
-    AddLocal(ServiceKey, IpAddr),
-    /// Removes a FULLNAT local address; connections that use it go on.
-    DeleteLocal(ServiceKey, IpAddr),
-    /// Sets the timeouts.
-    SetTimeouts(Timeouts),
-    /// Sets the settings.
-    SetKnobs(Knobs),
-}
-
-/// What a change created.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// The service that was added.
-    pub service: Option<ServiceId>,
-    /// The server that was added.
-    pub server: Option<ServerId>,
-}
-
-/// Why a change was refused; nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The service to add is there.
-    #[error("service {0} already exists")]
-    ServiceExists(ServiceKey),
-    /// The service to change is not there.
-    #[error("no such service: {0}")]
-    NoService(ServiceKey),
-    /// The server to add is there.
-    #[error("server {1} is already in service {0}")]
-    ServerExists(ServiceKey, ServerKey),
-    /// The server to change is not there.
-    #[error("no server {1} in service {0}")]
-    NoServer(ServiceKey, ServerKey),
-    /// The local address to add is there.
-    #[error("service {0} already has local address {1}")]
-    LocalExists(ServiceKey, IpAddr),
-    /// The local address to remove is not there.
-    #[error("service {0} has no local address {1}")]
-    NoLocal(ServiceKey, IpAddr),
-    /// An address that cannot be one machine's.
-    #[error("{0} is not a unicast address")]
-    NotUnicast(IpAddr),
-    /// Families differ where they must not.
-    #[error("{1} is not of the address family of service {0}")]
-    FamilyMismatch(ServiceKey, IpAddr),
-    /// One address cannot be both a VIP and a FULLNAT local address.
-    #[error("{0} is both a virtual address and a FULLNAT local address; use different ones")]
-    VipIsLocal(IpAddr),
-    /// The service table is full.
-    #[error("all {0} places for services are taken; raise [limits] services")]
-    TooManyServices(u32),
-    /// The server table is full, places of removed servers with connections included.
-    #[error("all {0} places for servers are taken; raise [limits] servers")]
-    TooManyServers(u32),
-    /// The weight is out of range.
-    #[error("weight {0} is above {max}", max = ServerOptions::WEIGHT_MAX)]
-    WeightTooLarge(u32),
-}
 
 /// A service as the catalog holds it: the description, and what its schedulers share.
 #[derive(Clone, Debug)]
@@ -121,6 +51,10 @@ pub struct Catalog {
     timeouts: Timeouts,
     knobs: Knobs,
     trash: HashMap<(ServiceKey, ServerKey), Trashed>,
+    /// Virtual addresses of services.
+    vips: Addresses,
+    /// Local addresses of services.
+    locals: Addresses,
     /// Local addresses that were removed: connections that use them still have their owner.
     former_locals: HashSet<IpAddr>,
     service_places: Places,
@@ -137,6 +71,8 @@ impl Catalog {
             timeouts: Timeouts::default(),
             knobs: Knobs::default(),
             trash: HashMap::new(),
+            vips: Addresses::default(),
+            locals: Addresses::default(),
             former_locals: HashSet::new(),
             service_places: Places::new(limits.services),
             server_places: Places::new(limits.servers),
@@ -246,7 +182,7 @@ impl Catalog {
 
     /// The virtual addresses of connections that may be left of removed services.
     pub(crate) fn former_vips(&self) -> impl Iterator<Item = IpAddr> {
-        self.trash.keys().map(|(service, _)| service.address)
+        self.trash.keys().filter_map(|(service, _)| service.address())
     }
 
     /// The local addresses of connections that may be left; each until it becomes a VIP.
@@ -262,15 +198,18 @@ impl Catalog {
         if self.entries.contains_key(&key) {
             return Err(Refusal::ServiceExists(key));
         }
-        let vip_is_local = |entry: &Entry| entry.service.locals.contains(&key.address);
-        if self.entries.values().any(vip_is_local) {
-            return Err(Refusal::VipIsLocal(key.address));
+        change::check_service(&key, &options)?;
+        if let Some(vip) = key.address().filter(|vip| self.locals.contains(vip)) {
+            return Err(Refusal::VipIsLocal(vip));
         }
         let (slot, generation) = self
             .service_places
             .take()
             .ok_or(Refusal::TooManyServices(self.service_places.capacity()))?;
-        self.former_locals.remove(&key.address);
+        if let Some(vip) = key.address() {
+            self.former_locals.remove(&vip);
+            self.vips.add(vip);
+        }
         let id = ServiceId { slot, generation };
         let service = Service { id, key, options, servers: Vec::new(), locals: Vec::new() };
         self.revisions += 1;
@@ -284,6 +223,7 @@ impl Catalog {
         key: ServiceKey,
         options: ServiceOptions,
     ) -> Result<Applied, Refusal> {
+        change::check_service(&key, &options)?;
         let entry = self.entry(key)?;
         let same_scheduler = entry.service.options.scheduler == options.scheduler;
         entry.service.options = options;
@@ -299,7 +239,13 @@ impl Catalog {
         for server in &entry.service.servers {
             self.trash.insert((key, server.key), Trashed { id: server.id, idle_since: None });
         }
-        self.former_locals.extend(&entry.service.locals);
+        if let Some(vip) = key.address() {
+            self.vips.remove(vip);
+        }
+        for local in entry.service.locals {
+            self.locals.remove(local);
+            self.former_locals.insert(local);
+        }
         self.service_places.retire(entry.service.id.slot);
         Ok(Applied::default())
     }
@@ -319,12 +265,12 @@ impl Catalog {
         key: ServerKey,
         options: ServerOptions,
     ) -> Result<Applied, Refusal> {
-        check_weight(options.weight)?;
         let known = self.service(&service).ok_or(Refusal::NoService(service))?;
-        check_address(service, key.address)?;
+        change::check_counts(&options)?;
         if known.servers.iter().any(|server| server.key == key) {
             return Err(Refusal::ServerExists(service, key));
         }
+        change::check_server(&service, key.address, &options)?;
         let id = self.server_place(service, key)?;
         let entry = self.entry(service)?;
         entry.service.servers.insert(0, Server { id, key, options });
@@ -352,10 +298,15 @@ impl Catalog {
         key: ServerKey,
         options: ServerOptions,
     ) -> Result<Applied, Refusal> {
-        check_weight(options.weight)?;
+        let known = self.service(&service).ok_or(Refusal::NoService(service))?;
+        change::check_counts(&options)?;
+        let position = known.servers.iter().position(|server| server.key == key);
+        let position = position.ok_or(Refusal::NoServer(service, key))?;
+        change::check_server(&service, key.address, &options)?;
         let entry = self.entry(service)?;
-        let found = entry.service.servers.iter_mut().find(|server| server.key == key);
-        found.ok_or(Refusal::NoServer(service, key))?.options = options;
+        if let Some(server) = entry.service.servers.get_mut(position) {
+            server.options = options;
+        }
         sched::servers_changed(&entry.service, &entry.state);
         Ok(Applied::default())
     }
@@ -375,22 +326,25 @@ impl Catalog {
     }
 
     fn add_local(&mut self, service: ServiceKey, address: IpAddr) -> Result<Applied, Refusal> {
-        check_address(service, address)?;
-        if self.entries.keys().any(|key| key.address == address) {
+        let known = self.service(&service).ok_or(Refusal::NoService(service))?;
+        change::check_local(&service, address)?;
+        if self.vips.contains(&address) {
             return Err(Refusal::VipIsLocal(address));
         }
-        let entry = self.entry(service)?;
-        if entry.service.locals.contains(&address) {
+        if known.locals.contains(&address) {
             return Err(Refusal::LocalExists(service, address));
         }
-        entry.service.locals.push(address);
+        self.entry(service)?.service.locals.push(address);
+        self.locals.add(address);
         Ok(Applied::default())
     }
 
     fn delete_local(&mut self, service: ServiceKey, address: IpAddr) -> Result<Applied, Refusal> {
-        let locals = &mut self.entry(service)?.service.locals;
-        let position = locals.iter().position(|local| *local == address);
-        locals.remove(position.ok_or(Refusal::NoLocal(service, address))?);
+        let known = self.service(&service).ok_or(Refusal::NoService(service))?;
+        let position = known.locals.iter().position(|local| *local == address);
+        let position = position.ok_or(Refusal::NoLocal(service, address))?;
+        self.entry(service)?.service.locals.remove(position);
+        self.locals.remove(address);
         self.former_locals.insert(address);
         Ok(Applied::default())
     }
@@ -402,60 +356,4 @@ impl Catalog {
         entry.revision = self.revisions;
         Ok(entry)
     }
-}
-
-/// Places in a table of fixed size, each with a count of its incarnations.
-#[derive(Debug)]
-struct Places {
-    free: VecDeque<u32>,
-    generations: Vec<u32>,
-}
-
-impl Places {
-    fn new(capacity: u32) -> Self {
-        Self { free: (0..capacity).collect(), generations: vec![0; capacity as usize] }
-    }
-
-    fn take(&mut self) -> Option<(u32, u32)> {
-        let slot = self.free.pop_front()?;
-        let generation = self.generations.get_mut(slot as usize)?;
-        *generation = generation.wrapping_add(1);
-        Some((slot, *generation))
-    }
-
-    /// Frees a place that nobody refers to; it is taken first, so that tables stay short.
-    fn give_back(&mut self, slot: u32) {
-        self.free.push_front(slot);
-    }
-
-    /// Frees a place that workers may still count for a moment; it is taken last.
-    fn retire(&mut self, slot: u32) {
-        self.free.push_back(slot);
-    }
-
-    fn capacity(&self) -> u32 {
-        self.generations.len() as u32
-    }
-
-    fn generation(&self, slot: u32) -> Option<u32> {
-        self.generations.get(slot as usize).copied()
-    }
-}
-
-fn check_weight(weight: u32) -> Result<(), Refusal> {
-    if weight > ServerOptions::WEIGHT_MAX {
-        return Err(Refusal::WeightTooLarge(weight));
-    }
-    Ok(())
-}
-
-fn check_address(service: ServiceKey, address: IpAddr) -> Result<(), Refusal> {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    if address.is_multicast() || address.is_unspecified() || broadcast {
-        return Err(Refusal::NotUnicast(address));
-    }
-    if address.is_ipv4() != service.address.is_ipv4() {
-        return Err(Refusal::FamilyMismatch(service, address));
-    }
-    Ok(())
 }

@@ -88,7 +88,7 @@ pub fn pick<'a>(
     servers: &[ServerView],
     counts: &ServerCounts,
 ) -> Option<&'a Candidate> {
-    match service.scheduler {
+    match service.options.scheduler {
         Scheduler::RoundRobin => rr::pick(service, servers),
         Scheduler::WeightedRoundRobin => wrr::pick(service, servers),
         Scheduler::LeastConnections => lc::pick(&service.candidates, counts),
@@ -150,10 +150,11 @@ mod tests {
     fn wrr_goes_on_after_a_worker_used_weights_from_before_an_edit() {
         let limits = Limits { services: 1, servers: 2, connections: 1, ..Limits::DEFAULT };
         let (mut catalog, network) = (Catalog::new(&limits), Network::new(vec![]));
-        let service = ServiceKey { protocol: L4::Tcp, address: [192, 0, 2, 1].into(), port: 80 };
+        let (protocol, address) = (L4::Tcp, [192, 0, 2, 1].into());
+        let service = ServiceKey::Endpoint { protocol, address, port: 80 };
         let server = |last| ServerKey { address: [10, 0, 0, last].into(), port: 80 };
-        let weighing = |weight| ServerOptions { mode: ForwardMode::Direct, weight };
-        let options = ServiceOptions { scheduler: Scheduler::WeightedRoundRobin };
+        let weighing = |weight| ServerOptions::of(ForwardMode::Direct, weight);
+        let options = ServiceOptions::of(Scheduler::WeightedRoundRobin);
         for change in [
             Change::AddService(service, options),
             Change::AddServer(service, server(1), weighing(10)),

@@ -1,36 +1,90 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What an operator configures: services, their real servers, and how packets reach them.
 
+mod options;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use wire::L4;
+use wire::{FamilyId, L4};
 
 use crate::ids::{ServerId, ServiceId};
-use crate::sched::Scheduler;
 
-/// What names a service: protocol, virtual address (VIP) and port.
+pub use options::{
+    ClientMask, Engine, Mss, Persistence, SchedFlags, ServerOptions, ServiceOptions, Tunnel,
+    TunnelChecksum,
+};
+
+/// What names a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceKey {
-    /// Transport protocol.
-    pub protocol: L4,
-    /// The virtual address that clients speak to.
-    pub address: IpAddr,
-    /// The virtual port, 1..65535.
-    pub port: u16,
+pub enum ServiceKey {
+    /// Packets to a virtual address.
+    Endpoint {
+        /// Transport protocol.
+        protocol: L4,
+        /// The virtual address (VIP) that clients speak to.
+        address: IpAddr,
+        /// The virtual port; 0 for every port that has no service of its own.
+        port: u16,
+    },
+    /// Packets that carry a firewall mark.
+    Mark {
+        /// The mark, 1 or more.
+        mark: u32,
+        /// Address family of the packets.
+        family: FamilyId,
+    },
+}
+
+impl ServiceKey {
+    /// The address family of its clients.
+    pub fn family(&self) -> FamilyId {
+        match self {
+            Self::Endpoint { address, .. } => family(*address),
+            Self::Mark { family, .. } => *family,
+        }
+    }
+
+    /// Transport protocol; none for a mark, which has all.
+    pub fn protocol(&self) -> Option<L4> {
+        match self {
+            Self::Endpoint { protocol, .. } => Some(*protocol),
+            Self::Mark { .. } => None,
+        }
+    }
+
+    /// The virtual address; none for a mark.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Endpoint { address, .. } => Some(*address),
+            Self::Mark { .. } => None,
+        }
+    }
+
+    /// The virtual port; 0 for every port, and for a mark.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Endpoint { port, .. } => *port,
+            Self::Mark { .. } => 0,
+        }
+    }
 }
 
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.protocol, SocketAddr::new(self.address, self.port))
+        match *self {
+            Self::Endpoint { protocol, address, port } => {
+                write!(f, "{protocol} {}", SocketAddr::new(address, port))
+            }
+            Self::Mark { mark, family: FamilyId::V4 } => write!(f, "FWM {mark}"),
+            Self::Mark { mark, family: FamilyId::V6 } => write!(f, "FWM {mark} IPv6"),
+        }
     }
 }
 
-/// What of a service can be edited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServiceOptions {
-    /// How a server is chosen for a new connection.
-    pub scheduler: Scheduler,
+/// The address family of an address.
+pub fn family(address: IpAddr) -> FamilyId {
+    if address.is_ipv4() { FamilyId::V4 } else { FamilyId::V6 }
 }
 
 /// What names a real server within its service.
@@ -38,8 +92,8 @@ pub struct ServiceOptions {
 pub struct ServerKey {
     /// The server's own address.
     pub address: IpAddr,
-    /// The server's port; the service's own for [`ForwardMode::Direct`] and
-    /// [`ForwardMode::Tunnel`], and 0 for the one that the client speaks to.
+    /// The server's port: for [`ForwardMode::Direct`] and [`ForwardMode::Tunnel`] that of the
+    /// service, unless a mark names that; 0 for the one that the client speaks to.
     pub port: u16,
 }
 
@@ -67,20 +121,6 @@ impl ForwardMode {
     pub fn sees_replies(self) -> bool {
         matches!(self, Self::Masquerade | Self::FullNat)
     }
-}
-
-/// What of a real server can be edited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerOptions {
-    /// How packets reach it.
-    pub mode: ForwardMode,
-    /// Its share of new connections, 0..=[`Self::WEIGHT_MAX`]; 0 keeps old connections only.
-    pub weight: u32,
-}
-
-impl ServerOptions {
-    /// The largest weight, as the kernel's `int`.
-    pub const WEIGHT_MAX: u32 = i32::MAX as u32;
 }
 
 /// A real server of a service.

@@ -15,8 +15,8 @@ use crate::hash::Keyed;
 use crate::ids::{Seed, ServerId, ServiceId};
 use crate::knobs::Knobs;
 use crate::network::{Network, NetworkFamily, NetworkView};
-use crate::sched::{Passes, SchedState, Scheduler};
-use crate::service::{ForwardMode, Service};
+use crate::sched::{Passes, SchedState};
+use crate::service::{ForwardMode, Service, ServiceKey, ServiceOptions, Tunnel};
 use crate::tcp_state::Timeouts;
 
 /// Everything a worker needs to know about the configuration of the moment.
@@ -122,6 +122,12 @@ pub struct ServerView {
     pub address: IpAddr,
     /// Its port; the service's own for DR and TUN, 0 for the one that the client speaks to.
     pub port: u16,
+    /// Connections from which it takes no new ones; 0 for no limit.
+    pub upper: u32,
+    /// Connections below which it takes new ones again; 0 for three quarters of `upper`.
+    pub lower: u32,
+    /// The encapsulation of [`ForwardMode::Tunnel`].
+    pub tunnel: Tunnel,
     /// Source of outer headers towards it.
     pub tunnel_source: Option<IpAddr>,
 }
@@ -140,8 +146,10 @@ pub struct Candidate {
 pub struct ServiceView {
     /// Its place in the tables.
     pub id: ServiceId,
-    /// How a server is chosen.
-    pub scheduler: Scheduler,
+    /// Its name.
+    pub key: ServiceKey,
+    /// How a server is chosen, and what else can be edited.
+    pub options: ServiceOptions,
     /// Its servers, the last added first.
     pub candidates: Box<[Candidate]>,
     /// What the weights say about the passes of wrr.
@@ -155,14 +163,15 @@ pub struct ServiceView {
 
 impl ServiceView {
     fn new(entry: &Entry) -> Self {
-        let Service { id, options, servers, locals, .. } = &entry.service;
+        let Service { id, key, options, servers, locals } = &entry.service;
         let candidate = |server: &crate::service::Server| Candidate {
             id: server.id,
             weight: server.options.weight,
         };
         Self {
             id: *id,
-            scheduler: options.scheduler,
+            key: *key,
+            options: *options,
             candidates: servers.iter().map(candidate).collect(),
             passes: Passes::over(servers.iter().map(|server| server.options.weight)),
             locals: locals.as_slice().into(),
@@ -232,10 +241,11 @@ impl<F: Family> FamilyServices<F> {
     }
 
     fn add(&mut self, entry: &Entry, view: &Arc<ServiceView>) {
-        let key = entry.service.key;
-        if let Some(addr) = F::from_ip(key.address) {
-            let endpoint = Endpoint { addr, port: key.port.into() };
-            self.by_endpoint.insert((key.protocol, endpoint), Arc::clone(view));
+        if let ServiceKey::Endpoint { protocol, address, port } = entry.service.key
+            && let Some(addr) = F::from_ip(address)
+        {
+            let endpoint = Endpoint { addr, port: port.into() };
+            self.by_endpoint.insert((protocol, endpoint), Arc::clone(view));
             self.vips.insert(addr);
         }
         self.locals.extend(entry.service.locals.iter().copied().filter_map(F::from_ip));
@@ -317,6 +327,9 @@ fn servers(catalog: &Catalog, network: &NetworkView) -> Arc<[ServerView]> {
                     mode: server.options.mode,
                     address: server.key.address,
                     port: server.key.port,
+                    upper: server.options.upper,
+                    lower: server.options.lower,
+                    tunnel: server.options.tunnel,
                     tunnel_source: tunnel_source(network, server.key.address),
                 },
             );
@@ -332,6 +345,9 @@ fn servers(catalog: &Catalog, network: &NetworkView) -> Arc<[ServerView]> {
                 mode: ForwardMode::Direct,
                 address: key.address,
                 port: key.port,
+                upper: 0,
+                lower: 0,
+                tunnel: Tunnel::Ipip,
                 tunnel_source: None,
             },
         );

@@ -81,11 +81,14 @@ fn catalog() -> Catalog {
         .into_iter()
         .flat_map(|v6| (0..6).zip(schedulers.clone()).map(move |x| (v6, x)))
     {
-        let key = ServiceKey { protocol: L4::Tcp, address: vip(v6, number), port: 80 };
+        let key = {
+            let (protocol, address) = (L4::Tcp, vip(v6, number));
+            ServiceKey::Endpoint { protocol, address, port: 80 }
+        };
         let mut apply = |change| assert!(catalog.apply(change).is_ok());
-        apply(Change::AddService(key, ServiceOptions { scheduler }));
+        apply(Change::AddService(key, ServiceOptions::of(scheduler)));
         if let Some(mode) = MODES[number] {
-            let options = ServerOptions { mode, weight: 1 };
+            let options = ServerOptions::of(mode, 1);
             let server = ServerKey { address: server(v6, number), port: 80 };
             apply(Change::AddServer(key, server, options));
         }

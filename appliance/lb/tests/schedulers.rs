@@ -143,7 +143,7 @@ impl Replayed {
         let server: SocketAddrV4 = server.parse().unwrap();
         let director = self.lab.director();
         let services = director.catalog().services();
-        let mut servers = services.filter(|s| s.key.port == self.port).flat_map(|s| &s.servers);
+        let mut servers = services.filter(|s| s.key.port() == self.port).flat_map(|s| &s.servers);
         let found = servers.find(|known| known.key.address == IpAddr::V4(*server.ip())).unwrap();
         let counts = director.figures().counts();
         let slot = found.id.slot;

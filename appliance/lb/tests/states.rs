@@ -150,7 +150,7 @@ impl Replayed {
             };
             self.packet(event, port.parse().unwrap(), vip, server);
             let director = self.lab.director();
-            let service = director.catalog().services().find(|s| s.key.port == 9001).unwrap();
+            let service = director.catalog().services().find(|s| s.key.port() == 9001).unwrap();
             let slot = service.servers[0].id.slot;
             let counts = director.figures().counts();
             let found = (counts.active(slot).to_string(), counts.inactive(slot).to_string());

@@ -1,112 +1,57 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What of a command the data path has: the dialect's words → the catalog's.
+//! What the commands can say and the data path cannot do yet: a row each.
 
-use lb::catalog::{Catalog, Change};
-use lb::sched::Scheduler;
-use lb::service::{ForwardMode, ServerKey, ServerOptions, ServiceKey, ServiceOptions};
-use wire::L4;
+use lb::catalog::Change;
+use lb::service::{ForwardMode, ServerOptions, ServiceKey, ServiceOptions, Tunnel, family};
 
-use crate::command::{
-    Forward, RealServer, ServerSpec, ServiceSpec, Transport, Tunnel, VirtualService,
-};
-use crate::reply::{KERNEL_REFUSED, Reply, Unavailable};
+use crate::reply::Unavailable;
 
-/// Schedulers that the kernel has and the data path has not.
-const LATER_SCHEDULERS: [&str; 10] =
-    ["lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "none"];
-/// Persistence engines that the kernel has.
-const LATER_ENGINES: [&str; 1] = ["sip"];
+type Asks = fn(&Wish<'_>) -> bool;
 
-const NOT_FOUND: &str = "Scheduler or persistence engine not found";
+#[rustfmt::skip]
+const MISSING: &[(Unavailable, Asks)] = &[
+    (Unavailable::Mark, |wish| wish.service(|key, _| matches!(key, ServiceKey::Mark { .. }))),
+    (Unavailable::Persistence, |wish| wish.service(|_, options| options.persistence.is_some())),
+    (Unavailable::Engine, |wish| wish.service(|_, options| options.engine.is_some())),
+    (Unavailable::OnePacket, |wish| wish.service(|_, options| options.one_packet)),
+    (Unavailable::SchedulerFlags, |wish| wish.service(|_, options| !options.flags.is_empty())),
+    (Unavailable::Mss, |wish| wish.service(|_, options| options.mss.is_some())),
+    (Unavailable::Thresholds, |wish| wish.server(|_, options| options.upper != 0)),
+    (Unavailable::Gue, |wish| wish.tunnel(|tunnel| matches!(tunnel, Tunnel::Gue { .. }))),
+    (Unavailable::Gre, |wish| wish.tunnel(|tunnel| matches!(tunnel, Tunnel::Gre { .. }))),
+    (Unavailable::MixedFamilies, |wish| wish.server(|mixed, _| mixed)),
+];
 
-/// The catalog's name of a service.
-pub(super) fn service_key(service: VirtualService) -> Result<ServiceKey, Unavailable> {
-    match service {
-        VirtualService::Address { transport, address, port } => {
-            let protocol = match transport {
-                Transport::Tcp => L4::Tcp,
-                Transport::Udp => L4::Udp,
-                Transport::Sctp => return Err(Unavailable::Sctp),
-            };
-            Ok(ServiceKey { protocol, address, port })
+/// The first thing that a change asks for and the data path has not.
+pub(super) fn missing(change: &Change) -> Option<Unavailable> {
+    let wish = Wish(change);
+    MISSING.iter().find(|(_, asks)| asks(&wish)).map(|(unavailable, _)| *unavailable)
+}
+
+struct Wish<'a>(&'a Change);
+
+impl Wish<'_> {
+    fn service(&self, asks: impl Fn(&ServiceKey, &ServiceOptions) -> bool) -> bool {
+        match self.0 {
+            Change::AddService(key, options) | Change::EditService(key, options) => {
+                asks(key, options)
+            }
+            _ => false,
         }
-        VirtualService::Mark { .. } => Err(Unavailable::Mark),
     }
-}
 
-/// The catalog's name of a server.
-pub(super) fn server_key(server: RealServer) -> ServerKey {
-    let RealServer { address, port } = server;
-    ServerKey { address, port }
-}
+    /// The first argument says whether the server is of another family than its service.
+    fn server(&self, asks: impl Fn(bool, &ServerOptions) -> bool) -> bool {
+        match self.0 {
+            Change::AddServer(service, key, options)
+            | Change::EditServer(service, key, options) => {
+                asks(service.family() != family(key.address), options)
+            }
+            _ => false,
+        }
+    }
 
-/// The change of `-A`.
-pub(super) fn add_service(
-    catalog: &Catalog,
-    service: VirtualService,
-    spec: &ServiceSpec,
-) -> Result<Change, Reply> {
-    let key = service_key(service)?;
-    if catalog.service(&key).is_some() {
-        return Err(Reply::error(KERNEL_REFUSED, "Service already exists"));
+    fn tunnel(&self, asks: impl Fn(Tunnel) -> bool) -> bool {
+        self.server(|_, options| options.mode == ForwardMode::Tunnel && asks(options.tunnel))
     }
-    Ok(Change::AddService(key, service_options(spec)?))
-}
-
-/// The catalog's options of a service. A netmask without persistence has no effect, as in the
-/// kernel.
-pub(super) fn service_options(spec: &ServiceSpec) -> Result<ServiceOptions, Reply> {
-    let later = LATER_SCHEDULERS.iter().find(|name| **name == spec.scheduler);
-    let scheduler = match (Scheduler::from_name(&spec.scheduler), later) {
-        (Some(scheduler), _) => scheduler,
-        (None, Some(name)) => return Err(Unavailable::Scheduler(name).into()),
-        (None, None) => return Err(Reply::error(KERNEL_REFUSED, NOT_FOUND)),
-    };
-    if let Some(engine) = &spec.engine {
-        return Err(if LATER_ENGINES.contains(&engine.as_str()) {
-            Unavailable::Engine.into()
-        } else {
-            Reply::error(KERNEL_REFUSED, NOT_FOUND)
-        });
-    }
-    let missing = [
-        (spec.persistence_s.is_some(), Unavailable::Persistence),
-        (spec.one_packet, Unavailable::OnePacket),
-        (!spec.flags.is_empty(), Unavailable::SchedulerFlags),
-    ];
-    match missing.into_iter().find(|(is_asked, _)| *is_asked) {
-        Some((_, unavailable)) => Err(unavailable.into()),
-        None => Ok(ServiceOptions { scheduler }),
-    }
-}
-
-/// The catalog's options of a server.
-pub(super) fn server_options(
-    service: ServiceKey,
-    server: RealServer,
-    spec: &ServerSpec,
-) -> Result<ServerOptions, Unavailable> {
-    let mode = match spec.forward {
-        Forward::Masquerade => ForwardMode::Masquerade,
-        Forward::FullNat => ForwardMode::FullNat,
-        Forward::Direct => ForwardMode::Direct,
-        Forward::Tunnel(Tunnel::Ipip) => ForwardMode::Tunnel,
-        Forward::Tunnel(Tunnel::Gue { .. }) => return Err(Unavailable::TunnelType("gue")),
-        Forward::Tunnel(Tunnel::Gre { .. }) => return Err(Unavailable::TunnelType("gre")),
-    };
-    if service.address.is_ipv4() != server.address.is_ipv4() {
-        return Err(Unavailable::MixedFamilies);
-    }
-    if (spec.upper, spec.lower) != (0, 0) {
-        return Err(Unavailable::Thresholds);
-    }
-    Ok(ServerOptions { mode, weight: spec.weight })
-}
-
-/// Whether the kernel would take the thresholds.
-pub(super) fn check_thresholds(spec: &ServerSpec) -> Result<(), Reply> {
-    if spec.lower > spec.upper {
-        return Err(Reply::error(KERNEL_REFUSED, "Numerical result out of range"));
-    }
-    Ok(())
 }

@@ -39,15 +39,15 @@ fn figures(traffic: &[(u64, u64)]) -> Figures {
 /// `VIP 192.0.2.1:80` and `[2001:db8::1]:53` (UDP), the first with one server.
 fn catalog() -> Catalog {
     let mut catalog = Catalog::new(&LIMITS);
-    let key = |protocol, address: &str, port| ServiceKey {
+    let key = |protocol, address: &str, port| ServiceKey::Endpoint {
         protocol,
         address: address.parse().expect("an address"),
         port,
     };
-    let options = ServiceOptions { scheduler: Scheduler::RoundRobin };
+    let options = ServiceOptions::of(Scheduler::RoundRobin);
     let web = key(L4::Tcp, "192.0.2.1", 80);
     let server = ServerKey { address: [10, 0, 0, 11].into(), port: 8080 };
-    let server_options = ServerOptions { mode: ForwardMode::Masquerade, weight: 3 };
+    let server_options = ServerOptions::of(ForwardMode::Masquerade, 3);
     for change in [
         Change::AddService(key(L4::Udp, "2001:db8::1", 53), options),
         Change::AddService(web, options),
@@ -122,7 +122,7 @@ pointsman_host_lost_total{direction="from"} 2
 fn page_shows_each_counter_under_its_name_and_labels() {
     let catalog = catalog();
     let figures = figures(&[(9, 7)]);
-    let web = catalog.services().find(|service| service.key.port == 80).expect("the service");
+    let web = catalog.services().find(|service| service.key.port() == 80).expect("the service");
     let counters = figures.workers()[0].service(web.id.slot).expect("its counters");
     counters.conns.add(1);
     counters.in_packets.add(2);

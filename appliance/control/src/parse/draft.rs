@@ -3,15 +3,17 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use lb::service::family;
 use wire::FamilyId;
 
 use super::{ParseError, seconds};
 use crate::command::{
-    DaemonRole, Forward, Netmask, RealServer, SchedulerFlags, ServerSpec, ServiceSpec, Transport,
-    Tunnel, TunnelChecksum, VirtualService, family,
+    DaemonRole, Forward, Mss, Netmask, RealServer, SchedFlags, ServerSpec, ServiceSpec, Transport,
+    Tunnel, TunnelChecksum, VirtualService,
 };
 use crate::names::Names;
 use crate::options::{Given, Opt, TUNNEL_OPTIONS, TUNNELS, Token};
+use crate::sched_flags::{self, Unknown};
 use crate::sysctl::Request;
 use crate::values;
 
@@ -30,9 +32,10 @@ pub(super) struct Draft<'a> {
     netmask: Option<Netmask>,
     scheduler: &'a str,
     flags_text: &'a str,
-    flags: SchedulerFlags,
+    flags: SchedFlags,
     persistence_s: Option<u32>,
     engine: Option<&'a str>,
+    mss: Option<Mss>,
     pub(super) server: Option<RealServer>,
     forward: Option<Token>,
     weight: u32,
@@ -64,9 +67,10 @@ impl<'a> Draft<'a> {
             netmask: None,
             scheduler: "",
             flags_text: "",
-            flags: SchedulerFlags::default(),
+            flags: SchedFlags::default(),
             persistence_s: None,
             engine: None,
+            mss: None,
             server: None,
             forward: None,
             weight: 1,
@@ -117,6 +121,7 @@ impl<'a> Draft<'a> {
             Opt::Scheduler => self.scheduler = text,
             Opt::SchedulerFlags => self.flags_text = text,
             Opt::Engine => self.engine = Some(text).filter(|name| !name.is_empty()),
+            Opt::Mss => self.mss = Some(mss(text)?),
             Opt::Server => self.take_server(text)?,
             Opt::Weight => self.weight = count(text, ParseError::Weight)?,
             Opt::UpperThreshold => self.upper = count(text, ParseError::UpperThreshold)?,
@@ -210,19 +215,10 @@ impl<'a> Draft<'a> {
     pub(super) fn read_scheduler_flags(&mut self) -> Result<(), ParseError> {
         let scheduler = self.scheduler();
         for name in self.flags_text.split(',').filter(|name| !name.is_empty()) {
-            let (of, number) = match name {
-                "flag-1" => (scheduler, 1),
-                "flag-2" => (scheduler, 2),
-                "flag-3" => (scheduler, 3),
-                "sh-fallback" => ("sh", 1),
-                "sh-port" => ("sh", 2),
-                "mh-fallback" => ("mh", 1),
-                "mh-port" => ("mh", 2),
-                _ => return Err(ParseError::SchedulerFlag(name.to_owned())),
-            };
-            if of != scheduler {
-                return Err(ParseError::ForeignSchedulerFlag(name.to_owned()));
-            }
+            let number = sched_flags::number(scheduler, name).map_err(|unknown| match unknown {
+                Unknown::Nowhere => ParseError::SchedulerFlag(name.to_owned()),
+                Unknown::OfAnother => ParseError::ForeignSchedulerFlag(name.to_owned()),
+            })?;
             self.flags = self.flags.with(number);
         }
         Ok(())
@@ -255,6 +251,7 @@ impl<'a> Draft<'a> {
             netmask: self.netmask,
             engine: self.engine.map(str::to_owned),
             one_packet,
+            mss: self.mss,
         })
     }
 
@@ -335,6 +332,16 @@ fn count(text: &str, error: ParseError) -> Result<u32, ParseError> {
 fn within<T: TryFrom<i64>>(text: &str, min: i64, error: ParseError) -> Result<T, ParseError> {
     let value = values::number(text, min, i64::MAX);
     value.and_then(|value| T::try_from(value).ok()).ok_or(error)
+}
+
+/// The smallest MSS that a host must take, in bytes (RFC 9293, section 3.7.1).
+const MSS_MIN: i64 = 536;
+
+fn mss(text: &str) -> Result<Mss, ParseError> {
+    if text == "auto" {
+        return Ok(Mss::Auto);
+    }
+    within(text, MSS_MIN, ParseError::Mss).map(Mss::Bytes)
 }
 
 fn mcast_group(text: &str) -> Result<IpAddr, ParseError> {

@@ -95,6 +95,9 @@ pub enum ParseError {
     /// `-b` of a service: the flag of another scheduler.
     #[error("incompatible scheduler flag `{0}'")]
     ForeignSchedulerFlag(String),
+    /// `--mss`.
+    #[error("illegal mss specified; auto, or 536 to 65535 bytes")]
+    Mss,
     /// `-w`.
     #[error("illegal weight specified")]
     Weight,
