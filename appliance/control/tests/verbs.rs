@@ -42,7 +42,7 @@ fn services() {
     ok("-A -f 5 -6 -p 9 -M 64",                 "-A -f 5 -6 -s wlc -p 9 -M 64");
     ok("-A -f 4294967295",                      "-A -f 4294967295 -s wlc");
     ok("-A -u 192.0.2.1:53 -o --pe sip -p 60",  "-A -u 192.0.2.1:53 -s wlc -p 60 --pe sip -o");
-    ok("-A -t 192.0.2.1:80 -b mh-port -s mh",   "-A -t 192.0.2.1:80 -s mh -b flag-2");
+    ok("-A -t 192.0.2.1:80 -b mh-port -s mh",   "-A -t 192.0.2.1:80 -s mh -b mh-port");
     ok("-A -t 192.0.2.1:80 -b ,",               "-A -t 192.0.2.1:80 -s wlc");
     ok("-A --sctp-service 192.0.2.1:80",        "-A --sctp-service 192.0.2.1:80 -s wlc");
     no("-A", 2, "You need to supply the 'service-address' option for the 'add-service' command");
