@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use wire::{Eth, Family, Frame, Ipv4, Ipv6, Parsed, V4, V6};
+use wire::{Eth, Family, Frame, Ipv4, Ipv6, V4, V6};
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -34,7 +34,7 @@ pub const fn overhead<F: Family>() -> usize {
 /// is no headroom or an address is of another family.
 pub fn encapsulate<F: Outer>(
     frame: &mut impl Frame,
-    parsed: &Parsed<F>,
+    ip_len: usize,
     source: IpAddr,
     server: IpAddr,
     id: u16,
@@ -42,10 +42,10 @@ pub fn encapsulate<F: Outer>(
     let Some(ends) = F::from_ip(source).zip(F::from_ip(server)) else {
         return false;
     };
-    let Some(inner) = frame.head().get(parsed.l3()..) else {
+    let Some(inner) = frame.head().get(size_of::<Eth>()..) else {
         return false;
     };
-    let Some(header) = F::header(ends, inner, parsed.ip_len(), id) else {
+    let Some(header) = F::header(ends, inner, ip_len, id) else {
         return false;
     };
     if !frame.push_front(F::HEADER_LEN) {

@@ -41,6 +41,7 @@ pub mod memory;
 pub mod network;
 pub mod pipeline;
 mod prefetch;
+mod related;
 pub mod rewrite;
 pub mod rss;
 pub mod sched;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+use wire::icmp_error::is_error;
 use wire::{Eth, Family, FamilyId, Fragment, Frame, Outcome, Piece, V4, V6, parse};
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
@@ -164,6 +165,13 @@ impl<'m, B: Frame> Worker<'m, B> {
         };
         stage.serve(&mut self.v4, &mut sorted.v4, &mut batch.frames);
         stage.serve(&mut self.v6, &mut sorted.v6, &mut batch.frames);
+        for (index, nic) in sorted.errors.drain(..) {
+            let at = usize::from(index);
+            if let (Some(frame), Some(fate)) = (batch.frames.get_mut(at), sorted.direct.get_mut(at))
+            {
+                *fate = Some(stage.serve_error((&mut self.v4, &mut self.v6), (index, nic), frame));
+            }
+        }
         let waits = stage.waits;
         for ((index, frame), fate) in (0..).zip(batch.frames.drain(..)).zip(sorted.fates()) {
             let nic = batch.nics.get(usize::from(index)).copied().unwrap_or_default();
@@ -250,6 +258,10 @@ impl<'m, B: Frame> Worker<'m, B> {
                 sorted.v6.push(Item::new(index, nic, parsed));
                 None
             }
+            Class::Error => {
+                sorted.errors.push((index, nic));
+                None
+            }
             Class::Host => Some(stage::punt(&self.wiring, nic)),
             Class::Drop(reason) => Some(Fate::Settled(Verdict::Drop(reason))),
         };
@@ -275,6 +287,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             Outcome::Fragment(fragment) if self.is_balanced(&fragment) => {
                 Class::Drop(DropReason::Fragment)
             }
+            Outcome::NotOurs if is_error(head) => Class::Error,
             Outcome::Fragment(_) | Outcome::NotOurs => Class::Host,
             Outcome::Bad(malformed) => Class::Drop(malformed.into()),
         }
@@ -371,6 +384,8 @@ impl<'m, B: Frame> Worker<'m, B> {
 enum Class {
     V4(wire::Parsed<V4>),
     V6(wire::Parsed<V6>),
+    /// An ICMP error, perhaps about a connection.
+    Error,
     Host,
     Drop(DropReason),
 }
@@ -380,6 +395,7 @@ enum Class {
 struct Sorted {
     v4: ArrayVec<Item<V4>, BATCH>,
     v6: ArrayVec<Item<V6>, BATCH>,
+    errors: ArrayVec<(u8, NicId), BATCH>,
     direct: ArrayVec<Option<Fate>, BATCH>,
 }
 

@@ -20,7 +20,7 @@ use crate::icmp_error::{self, Error, RateLimit};
 use crate::ids::{ConnId, NicId, Tick, WorkerId};
 use crate::limits::BATCH;
 use crate::local_ports::LocalPorts;
-use crate::network::{Neighbour, NextHop, Unresolved};
+use crate::network::{Neighbour, NextHop, NextHopId, Unresolved};
 use crate::pipeline::{address, set_ethertype};
 use crate::rewrite::rewrite;
 use crate::snapshot::{ServerView, Snapshot};
@@ -47,6 +47,9 @@ pub(crate) struct Wait {
     /// Whose link-layer address is not known.
     pub(crate) neighbour: Neighbour,
 }
+
+/// Where a packet goes next, or what it has to wait for.
+pub(crate) type Way<'a> = Result<&'a NextHop, Wait>;
 
 /// The waits of one batch.
 pub(crate) type Waits = ArrayVec<Wait, BATCH>;
@@ -209,16 +212,21 @@ impl<'a, W: Witness> Stage<'a, W> {
         let timeouts = &self.snapshot.timeouts;
         flows.track(id, direction, flags, self.now, timeouts, self.counts);
         if let Some(service) = service {
-            self.traffic(service, server.slot, |counters| {
-                let (packets, octets) = match direction {
-                    Direction::Request => (&counters.in_packets, &counters.in_bytes),
-                    Direction::Reply => (&counters.out_packets, &counters.out_bytes),
-                };
-                packets.add(1);
-                octets.add(bytes);
-            });
+            self.count_packet(service, server.slot, direction, bytes);
         }
         Ok(view)
+    }
+
+    #[inline]
+    pub(crate) fn count_packet(&self, service: u32, server: u32, way: Direction, bytes: u64) {
+        self.traffic(service, server, |counters| {
+            let (packets, octets) = match way {
+                Direction::Request => (&counters.in_packets, &counters.in_bytes),
+                Direction::Reply => (&counters.out_packets, &counters.out_bytes),
+            };
+            packets.add(1);
+            octets.add(bytes);
+        });
     }
 
     fn traffic(&self, service: u32, server: u32, count: impl Fn(&TrafficCounters)) {
@@ -244,34 +252,74 @@ impl<'a, W: Witness> Stage<'a, W> {
         let traits = conn.traits();
         let tunnel = traits.tunnel && direction == Direction::Request;
         let action = conn.action_mut(direction);
-        let hop = match self.snapshot.network.next_hop(action.next_hop) {
-            Some(hop) => Ok(hop),
-            None => self.resolve(action, direction, server)?,
-        };
+        let hop = self.way(action, direction, server)?;
         let action = *action;
-        self.witness.note(item.index, || {
+        self.tell_way(item.index, (&action, direction), server, &hop);
+        let room = self.room::<F>(&hop, tunnel);
+        self.fit(item, frame, direction, room)?;
+        if !rewrite(frame.head_mut(), &item.parsed, &action, traits.fills_checksum) {
+            return Err(DropReason::Bug.into());
+        }
+        if tunnel {
+            self.encapsulate::<F, B>(frame, item.parsed.ip_len(), server)?;
+        }
+        self.depart(frame, hop, action.next_hop)
+    }
+
+    /// Where packets of a connection's direction go next, or what they have to wait for.
+    #[inline]
+    pub(crate) fn way<F: Balanced>(
+        &self,
+        action: &mut Action<F>,
+        direction: Direction,
+        server: Option<&ServerView>,
+    ) -> Result<Way<'a>, Fate> {
+        match self.snapshot.network.next_hop(action.next_hop) {
+            Some(hop) => Ok(Ok(hop)),
+            None => self.resolve(action, direction, server),
+        }
+    }
+
+    pub(crate) fn tell_way<F: Balanced>(
+        &mut self,
+        index: u8,
+        (action, direction): (&Action<F>, Direction),
+        server: Option<&ServerView>,
+        way: &Way<'_>,
+    ) {
+        self.witness.note(index, || {
             let to = match direction {
                 Direction::Request => server.map(|view| view.address),
                 Direction::Reply => Some(action.tuple.dst.into()),
             };
             let neighbour = to.and_then(|to| self.snapshot.network.neighbour(to));
-            Fact::WayOn(WayOn { to, neighbour, hop: hop.ok().copied() })
+            Fact::WayOn(WayOn { to, neighbour, hop: way.ok().copied() })
         });
-        let mtu = match &hop {
+    }
+
+    /// Largest packet that fits the way on, in bytes; none if nothing is known about it.
+    #[inline]
+    pub(crate) fn room<F: Balanced>(&self, way: &Way<'_>, tunnel: bool) -> Option<usize> {
+        let mtu = match way {
             Ok(hop) => Some(hop.mtu),
             Err(wait) => self.snapshot.network.mtu(wait.neighbour.nic),
         };
-        self.fit(item, frame, direction, mtu, tunnel)?;
-        if !rewrite(frame.head_mut(), &item.parsed, &action, traits.fills_checksum) {
-            return Err(DropReason::Bug.into());
-        }
-        if tunnel {
-            self.encapsulate(item, frame, server)?;
-        }
-        match hop {
+        let overhead = if tunnel { encap::overhead::<F>() } else { 0 };
+        mtu.map(|mtu| usize::from(mtu).saturating_sub(overhead))
+    }
+
+    /// Sends a frame that is complete but for its link-layer addresses, or lets it wait for them.
+    #[inline]
+    pub(crate) fn depart<B: Frame>(
+        &mut self,
+        frame: &mut B,
+        way: Way<'_>,
+        id: NextHopId,
+    ) -> Result<Fate, Fate> {
+        match way {
             Ok(hop) => {
                 address(frame, hop)?;
-                self.counters.next_hops.mark(action.next_hop.place());
+                self.counters.next_hops.mark(id.place());
                 Ok(Fate::Settled(Verdict::Transmit(hop.nic)))
             }
             Err(wait) => Ok(self.hold(wait)),
@@ -285,7 +333,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         action: &mut Action<F>,
         direction: Direction,
         server: Option<&ServerView>,
-    ) -> Result<Result<&'a NextHop, Wait>, Fate> {
+    ) -> Result<Way<'a>, Fate> {
         let to = match direction {
             Direction::Request => server.and_then(|view| F::from_ip(view.address)),
             Direction::Reply => Some(action.tuple.dst),
@@ -317,15 +365,13 @@ impl<'a, W: Witness> Stage<'a, W> {
         item: &Item<F>,
         frame: &mut B,
         direction: Direction,
-        mtu: Option<u16>,
-        tunnel: bool,
+        room: Option<usize>,
     ) -> Result<(), Fate> {
         if item.parsed.ttl() <= 1 {
             let expired = DropReason::TtlExpired;
             return Err(self.answer(item, frame, direction, expired, Error::TimeExceeded));
         }
-        let overhead = if tunnel { encap::overhead::<F>() } else { 0 };
-        match mtu.map(|mtu| usize::from(mtu).saturating_sub(overhead)) {
+        match room {
             Some(room) if item.parsed.ip_len() > room => {
                 Err(self.too_big(item, frame, direction, room))
             }
@@ -351,17 +397,17 @@ impl<'a, W: Witness> Stage<'a, W> {
         self.answer(item, frame, direction, DropReason::TooBig, error)
     }
 
-    fn encapsulate<F: Balanced, B: Frame>(
+    pub(crate) fn encapsulate<F: Balanced, B: Frame>(
         &mut self,
-        item: &Item<F>,
         frame: &mut B,
+        ip_len: usize,
         server: Option<&ServerView>,
     ) -> Result<(), DropReason> {
         let server = server.ok_or(DropReason::Bug)?;
         let source = server.tunnel_source.ok_or(DropReason::NoRoute)?;
         // Each worker has ids of its own.
         *self.ip_id = self.ip_id.wrapping_add(self.wiring.workers);
-        if !encap::encapsulate(frame, &item.parsed, source, server.address, *self.ip_id) {
+        if !encap::encapsulate::<F>(frame, ip_len, source, server.address, *self.ip_id) {
             return Err(DropReason::NoHeadroom);
         }
         set_ethertype::<F>(frame)

@@ -80,6 +80,12 @@ drop_reasons! {
     FragmentOversize "fragment_oversize"
         "A fragment of a packet that would be longer than 65535 bytes."
         "A sender is hostile (ping of death): capture on the NIC to find it.";
+    BadIcmpChecksum "bad_icmp_checksum"
+        "An ICMP error about a connection has a wrong checksum, or does not lie in one buffer."
+        "Look for a damaged link or a device that corrupts packets.";
+    IcmpRedirect "icmp_redirect"
+        "An ICMP redirect about a connection: it is for one link only and would name the server."
+        "Mend the routing of the machine that sends it, or forbid it to send redirects.";
     BadSource "bad_source"
         "The source address is multicast, broadcast, unspecified, or the destination itself."
         "Spoofed traffic: filter it at the edge.";

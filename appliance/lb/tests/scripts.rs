@@ -53,6 +53,11 @@ scripts! {
     fullnat_tcp_open
     fullnat_udp_zero_checksum
     fullnat_v6
+    icmp_direct
+    icmp_foreign
+    icmp_fullnat
+    icmp_nat
+    icmp_v6
     land_attack
     malformed
     mixed_modes

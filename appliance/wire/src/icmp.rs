@@ -8,11 +8,21 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const ECHO_REPLY: u8 = 0;
 /// Type of "destination unreachable".
 pub const UNREACHABLE: u8 = 3;
+/// Type of "source quench", which nobody sends any more (RFC 6633).
+pub const SOURCE_QUENCH: u8 = 4;
+/// Type of "redirect".
+pub const REDIRECT: u8 = 5;
 /// Type of an echo request.
 pub const ECHO_REQUEST: u8 = 8;
 /// Type of "time exceeded".
 pub const TIME_EXCEEDED: u8 = 11;
+/// Type of "parameter problem".
+pub const PARAMETER_PROBLEM: u8 = 12;
 
+/// Code of [`UNREACHABLE`]: no route to the network.
+pub const NET_UNREACHABLE: u8 = 0;
+/// Code of [`UNREACHABLE`]: no way to the host.
+pub const HOST_UNREACHABLE: u8 = 1;
 /// Code of [`UNREACHABLE`]: no such port.
 pub const PORT_UNREACHABLE: u8 = 3;
 /// Code of [`UNREACHABLE`]: too big and not to be fragmented; the MTU follows (RFC 1191).

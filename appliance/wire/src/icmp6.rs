@@ -10,10 +10,19 @@ pub const UNREACHABLE: u8 = 1;
 pub const PACKET_TOO_BIG: u8 = 2;
 /// Type of "time exceeded".
 pub const TIME_EXCEEDED: u8 = 3;
+/// Type of "parameter problem".
+pub const PARAMETER_PROBLEM: u8 = 4;
 /// Type of an echo request.
 pub const ECHO_REQUEST: u8 = 128;
 /// Type of an echo reply.
 pub const ECHO_REPLY: u8 = 129;
+
+/// Code of [`UNREACHABLE`]: no route.
+pub const NO_ROUTE: u8 = 0;
+/// Code of [`UNREACHABLE`]: no way to the address.
+pub const ADDRESS_UNREACHABLE: u8 = 3;
+/// Code of [`UNREACHABLE`]: no such port.
+pub const PORT_UNREACHABLE: u8 = 4;
 
 /// ICMPv6 header, RFC 4443 §2.1.
 #[derive(

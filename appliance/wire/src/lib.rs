@@ -11,7 +11,7 @@
 //! | [`eth`] | Ethernet II | RFC 894, IEEE 802.3 |
 //! | [`arp`] | ARP for IPv4 | RFC 826 |
 //! | [`ipv4`], [`ipv6`] | IPv4; IPv6, fragment header | RFC 791, RFC 8200 |
-//! | [`icmp`], [`icmp6`] | ICMP, ICMPv6 | RFC 792, RFC 4443 |
+//! | [`icmp`], [`icmp6`], [`icmp_error`] | ICMP, ICMPv6, what errors quote | RFC 792, RFC 4443 |
 //! | [`tcp`], [`udp`] | TCP, UDP | RFC 9293, RFC 768 |
 //!
 //! Nothing here panics, allocates on the packet path, keeps state or knows what a service is.
@@ -32,6 +32,8 @@ pub mod frame;
 pub mod glance;
 pub mod icmp;
 pub mod icmp6;
+pub mod icmp_error;
+pub mod ip_header;
 pub mod ipv4;
 pub mod ipv6;
 pub mod parse;
@@ -49,7 +51,9 @@ pub use fragment::{Fragment, Piece};
 pub use frame::{Frame, VecFrame};
 pub use glance::{Glance, IpGlance, glance};
 pub use icmp::Icmp;
+pub use icmp_error::{AnyError, IcmpError, IcmpOf, Quote};
 pub use icmp6::Icmp6;
+pub use ip_header::{IpHeader, ReadHeader};
 pub use ipv4::Ipv4;
 pub use ipv6::{Ipv6, Ipv6Fragment};
 pub use parse::plain::{Plain, PlainFamily, parse_plain};

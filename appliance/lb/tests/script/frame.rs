@@ -256,6 +256,9 @@ impl<'a> Spec<'a> {
         if let Some(mtu) = self.number("mtu")? {
             icmp = icmp.mtu(mtu);
         }
+        if self.named.remove("icmpcsum").is_some() {
+            icmp = icmp.bad_checksum();
+        }
         if self.inner.is_empty() {
             return Ok(icmp.payload(payload));
         }
@@ -263,7 +266,8 @@ impl<'a> Spec<'a> {
         let ((src, _), (dst, _)) = quoted.ends;
         let mut bytes = quoted.packet(build::packet(src, dst), 64)?;
         quoted.all_used()?;
-        bytes.truncate(if src.is_ipv4() { ANSWER_MAX_V4 - 28 } else { ANSWER_MAX_V6 - 48 });
+        let most = if src.is_ipv4() { ANSWER_MAX_V4 - 28 } else { ANSWER_MAX_V6 - 48 };
+        bytes.truncate(self.number("quote")?.unwrap_or(most));
         Ok(icmp.payload(&bytes))
     }
 
