@@ -4,7 +4,9 @@
 #
 #   lab/config.sh two-arm|one-arm PREFIX [WORKERS [QUEUES [CAPACITY]]]
 #
-# HUGEPAGES (off, on, auto) and LOCAL_PORTS (FIRST-LAST) in the environment change two more keys.
+# In the environment HUGEPAGES (off, on, auto), LOCAL_PORTS (FIRST-LAST) and OWNER (hash, landing)
+# change further keys; RSS (what each NIC is set to hash, in their order) and RSS_KEY say how the
+# taps choose queues.
 # The DPDK NICs are taps named NIC-nic in the director's namespace; director.sh puts them into
 # the bridges. Addresses are given to the host interfaces with "ip addr", as an operator would.
 set -euo pipefail
@@ -16,6 +18,7 @@ use_prefix "${2-}"
 workers=${3:-1}
 queues=${4:-1}
 capacity=${5:-65536}
+rss_key=${RSS:+rss_key = \"$RSS_KEY\"}
 
 cat <<TOML
 # Lab "$PREFIX", $TOPOLOGY.
@@ -26,7 +29,8 @@ memory_mb = 256
 [workers]
 count = $workers
 idle = 50
-
+owner = "${OWNER:-hash}"
+$rss_key
 [connections]
 capacity = $capacity
 
@@ -45,6 +49,7 @@ if [[ -n ${LOCAL_PORTS-} ]]; then
     printf '\n[local_ports]\nrange = "%s"\n' "$LOCAL_PORTS"
 fi
 
+read -ra rss <<< "${RSS-}"
 number=0
 for nic in "${NICS[@]}"; do
     mac=MAC_${nic^^}
@@ -57,5 +62,8 @@ queues = $queues
 mac = "${!mac}"
 host_interface = "$nic"
 TOML
+    if [[ -n ${rss[number]-} ]]; then
+        printf 'rss = "%s"\nrss_preset = true\n' "${rss[number]}"
+    fi
     number=$((number + 1))
 done

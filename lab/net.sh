@@ -191,6 +191,7 @@ facts() {
         METRICS; do
         echo "$name=${!name}"
     done
+    echo "NICS=${NICS[*]}"
     echo "RS=${RS[*]}"
     echo "LOCALS=${LOCALS[*]}"
 }

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import hashing
 from ledger import Ledger
 
 LAB = Path(__file__).resolve().parent.parent
@@ -32,9 +33,12 @@ class Shape:
     local_ports: str = ""
     hugepages: str = "off"
     big_mb: int = 100
+    rss: tuple[str, ...] = ()
+    owner: str = "hash"
 
     def __str__(self) -> str:
-        return f"{self.topology}-{self.workers}w-{self.queues}q"
+        name = f"{self.topology}-{self.workers}w-{self.queues}q"
+        return "-".join((name, *self.rss, self.owner)) if self.rss else name
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ class Lab:
         counts = (str(shape.workers), str(shape.queues), str(shape.capacity))
         self.script("director.sh", "start", self.prefix, *counts)
         self.director_pids.append(int((self.state / "director.pid").read_text()))
+        for nic, fields in zip(self.facts["NICS"].split(), shape.rss):
+            hashing.attach(self.director_pids[-1], f"{nic}-nic", fields, self.state)
 
     def stop(self, by: str = "TERM") -> None:
         self.script("director.sh", "stop", self.prefix, by)
@@ -138,6 +144,9 @@ class Lab:
             "BIG_MB": str(self.shape.big_mb),
             "LOCAL_PORTS": self.shape.local_ports,
             "HUGEPAGES": self.shape.hugepages,
+            "OWNER": self.shape.owner,
+            "RSS": " ".join(self.shape.rss),
+            "RSS_KEY": hashing.KEY.hex(),
         }
         with open("/dev/null", "rb") as nothing:
             run(str(LAB / name), *arguments, env=environment, stdin=nothing)
