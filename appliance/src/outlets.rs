@@ -133,6 +133,16 @@ impl Sink<Mbuf> for Outlets {
         }
     }
 
+    #[inline]
+    fn send(&mut self, nic: NicId, frames: impl Iterator<Item = Mbuf>) {
+        match self.nics.get_mut(nic.index()) {
+            Some(outlet) if matches!(outlet.way, Way::Queue(_)) => {
+                frames.for_each(|frame| outlet.put(frame, &self.counters, self.now));
+            }
+            _ => frames.for_each(|frame| self.transmit(nic, frame)),
+        }
+    }
+
     fn want(&mut self, neighbour: Neighbour) {
         // A full queue is full of such wishes; this one is made again with the next frame.
         let _ = self.wanted.push(neighbour);

@@ -63,6 +63,11 @@ pub trait Sink<B> {
     /// Takes a frame with its verdict; a dropped one is counted already and only to be freed.
     fn take(&mut self, frame: B, verdict: Verdict);
 
+    /// Takes frames that are sent from the same NIC.
+    fn send(&mut self, nic: NicId, frames: impl Iterator<Item = B>) {
+        frames.for_each(|frame| self.take(frame, Verdict::Transmit(nic)));
+    }
+
     /// Learns that a neighbour's link-layer address is needed.
     fn want(&mut self, neighbour: Neighbour);
 }

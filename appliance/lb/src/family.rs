@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! All that a family must offer to be balanced, under one name.
 
-use wire::{IcmpOf, V4, V6};
+use wire::{IcmpOf, PlainFamily, V4, V6};
 
 use crate::conn::ConnFamily;
 use crate::encap::Outer;
@@ -9,7 +9,10 @@ use crate::icmp_error::IcmpFamily;
 use crate::snapshot::SnapshotFamily;
 
 /// A family whose packets go through the whole path.
-pub trait Balanced: ConnFamily + IcmpFamily + IcmpOf + Outer + SnapshotFamily {}
+pub trait Balanced:
+    ConnFamily + IcmpFamily + IcmpOf + Outer + PlainFamily + SnapshotFamily
+{
+}
 
 impl Balanced for V4 {}
 impl Balanced for V6 {}

@@ -47,6 +47,7 @@ pub mod rss;
 pub mod sched;
 pub mod service;
 pub mod snapshot;
+mod sort;
 mod stage;
 pub mod steer;
 pub mod tcp_state;

@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
-use wire::icmp_error::is_error;
-use wire::{Eth, Family, FamilyId, Fragment, Frame, Outcome, Piece, V4, V6, parse};
+use wire::{Eth, Family, FamilyId, Frame, V4, V6};
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
@@ -21,15 +19,16 @@ use crate::hash::Keyed;
 use crate::held::{Held, Waiting};
 use crate::icmp_error::RateLimit;
 use crate::ids::{NicId, Tick, WorkerId};
-use crate::limits::{BATCH, PORT_PROBES_PER_BATCH};
+use crate::limits::PORT_PROBES_PER_BATCH;
 use crate::local_ports::LocalPorts;
 use crate::network::{NetworkView, NextHop};
-use crate::snapshot::{FamilyServices, Snapshot, SnapshotFamily};
-use crate::stage::{self, Fate, Item, Stage, Wait, Waits};
+use crate::snapshot::Snapshot;
+use crate::sort::{Fates, Sorted};
+use crate::stage::{Fate, Stage, Wait, Waits};
 use crate::steer::{Steering, Wiring};
 use crate::templates::Sweep;
 use crate::verdict::{DropReason, Verdict};
-use crate::witness::{Arrival, End, Witness};
+use crate::witness::{End, Witness};
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -142,11 +141,6 @@ impl<'m, B: Frame> Worker<'m, B> {
             Origin::Worker => self.counters.frames.handed_in.add(arrived),
         }
         let mut sorted = Sorted::default();
-        for (index, (frame, nic)) in batch.frames.iter().zip(&batch.nics).enumerate() {
-            let arrival = || Arrival { worker: self.counters.worker, nic: *nic, origin, now };
-            witness.arrived(index as u8, arrival, frame);
-            self.sort(&mut sorted, index as u8, frame, *nic, origin);
-        }
         let mut stage = Stage {
             snapshot: &self.snapshot,
             wiring: &self.wiring,
@@ -163,20 +157,18 @@ impl<'m, B: Frame> Worker<'m, B> {
             now,
             witness,
         };
-        stage.serve(&mut self.v4, &mut sorted.v4, &mut batch.frames);
-        stage.serve(&mut self.v6, &mut sorted.v6, &mut batch.frames);
-        for (index, nic) in sorted.errors.drain(..) {
+        stage.sort(batch, (&self.v4, &self.v6), &mut sorted);
+        let Sorted { v4, v6, errors, fates } = &mut sorted;
+        stage.serve(&mut self.v4, v4, &mut batch.frames, fates);
+        stage.serve(&mut self.v6, v6, &mut batch.frames, fates);
+        for (index, nic) in errors.drain(..) {
             let at = usize::from(index);
-            if let (Some(frame), Some(fate)) = (batch.frames.get_mut(at), sorted.direct.get_mut(at))
-            {
+            if let Some((frame, fate)) = batch.frames.get_mut(at).zip(fates.get_mut(at)) {
                 *fate = Some(stage.serve_error((&mut self.v4, &mut self.v6), (index, nic), frame));
             }
         }
         let waits = stage.waits;
-        for ((index, frame), fate) in (0..).zip(batch.frames.drain(..)).zip(sorted.fates()) {
-            let nic = batch.nics.get(usize::from(index)).copied().unwrap_or_default();
-            self.settle((index, nic, frame), fate, &waits, now, sink, witness);
-        }
+        self.settle_all(batch, fates, &waits, now, sink, witness);
         batch.nics.clear();
         self.note_levels();
     }
@@ -248,64 +240,40 @@ impl<'m, B: Frame> Worker<'m, B> {
         self.v6.check();
     }
 
-    fn sort(&self, sorted: &mut Sorted, index: u8, frame: &B, nic: NicId, origin: Origin) {
-        let fate = match self.classify(frame, nic, origin) {
-            Class::V4(parsed) => {
-                sorted.v4.push(Item::new(index, nic, parsed));
-                None
+    /// Empties a batch into `sink`; frames that leave by the same NIC one after the other leave
+    /// together.
+    fn settle_all(
+        &mut self,
+        batch: &mut Batch<B>,
+        fates: &Fates,
+        waits: &Waits,
+        now: Tick,
+        sink: &mut impl Sink<B>,
+        witness: &mut impl Witness,
+    ) {
+        let mut fates = (0..).zip(fates.iter().take(batch.frames.len()).copied()).peekable();
+        let mut frames = batch.frames.drain(..);
+        while let Some((index, fate)) = fates.next() {
+            debug_assert!(fate.is_some(), "a frame went through all phases without a fate");
+            if let Some(Fate::Settled(verdict @ Verdict::Transmit(nic))) = fate {
+                let mut run = 1;
+                while fates.next_if(|(_, next)| *next == fate).is_some() {
+                    run += 1;
+                }
+                let leaving = (index..).zip(frames.by_ref().take(run)).map(|(index, frame)| {
+                    witness.settled(index, End::Verdict(verdict), &frame);
+                    frame
+                });
+                sink.send(nic, leaving);
+            } else if let Some(frame) = frames.next() {
+                let fate = fate.unwrap_or(DropReason::Bug.into());
+                let nic = batch.nics.get(usize::from(index)).copied().unwrap_or_default();
+                self.settle((index, nic, frame), fate, waits, now, sink, witness);
             }
-            Class::V6(parsed) => {
-                sorted.v6.push(Item::new(index, nic, parsed));
-                None
-            }
-            Class::Error => {
-                sorted.errors.push((index, nic));
-                None
-            }
-            Class::Host => Some(stage::punt(&self.wiring, nic)),
-            Class::Drop(reason) => Some(Fate::Settled(Verdict::Drop(reason))),
-        };
-        sorted.direct.push(fate);
-    }
-
-    fn classify(&self, frame: &B, nic: NicId, origin: Origin) -> Class {
-        let head = frame.head();
-        let Ok((eth, _)) = Eth::ref_from_prefix(head) else {
-            return Class::Drop(DropReason::Truncated);
-        };
-        if origin == Origin::Wire {
-            if eth.dst.is_multicast() {
-                return Class::Host;
-            }
-            if self.wiring.nic(nic).is_none_or(|nic| nic.mac != eth.dst) {
-                return Class::Drop(DropReason::OtherHost);
-            }
-        }
-        match parse(head, frame.len()) {
-            Outcome::V4(parsed) => Class::V4(parsed),
-            Outcome::V6(parsed) => Class::V6(parsed),
-            Outcome::Fragment(fragment) if self.is_balanced(&fragment) => {
-                Class::Drop(DropReason::Fragment)
-            }
-            Outcome::NotOurs if is_error(head) => Class::Error,
-            Outcome::Fragment(_) | Outcome::NotOurs => Class::Host,
-            Outcome::Bad(malformed) => Class::Drop(malformed.into()),
         }
     }
 
-    /// Whether a fragment is of a packet to a service or of a server's reply to a local address.
-    fn is_balanced(&self, fragment: &Fragment) -> bool {
-        fn of_family<F: SnapshotFamily>(services: &FamilyServices<F>, piece: &Piece<F>) -> bool {
-            let reply = || services.is_local(piece.dst) && services.is_server(piece.src);
-            services.is_vip(piece.dst) || reply()
-        }
-        let services = &self.snapshot.services;
-        match fragment {
-            Fragment::V4(piece) => of_family(services.family(), piece),
-            Fragment::V6(piece) => of_family(services.family(), piece),
-        }
-    }
-
+    #[inline(never)]
     fn settle(
         &mut self,
         (index, nic, mut frame): (u8, NicId, B),
@@ -377,44 +345,6 @@ impl<'m, B: Frame> Worker<'m, B> {
     fn note_levels(&self) {
         self.counters.frames.held.set(self.held.len() as u64);
         self.counters.connections.set(self.live().into());
-    }
-}
-
-/// What a frame is, before any connection is looked at.
-enum Class {
-    V4(wire::Parsed<V4>),
-    V6(wire::Parsed<V6>),
-    /// An ICMP error, perhaps about a connection.
-    Error,
-    Host,
-    Drop(DropReason),
-}
-
-/// A batch by family; `direct` has the fates that are clear already.
-#[derive(Default)]
-struct Sorted {
-    v4: ArrayVec<Item<V4>, BATCH>,
-    v6: ArrayVec<Item<V6>, BATCH>,
-    errors: ArrayVec<(u8, NicId), BATCH>,
-    direct: ArrayVec<Option<Fate>, BATCH>,
-}
-
-impl Sorted {
-    /// Takes out the fates of all frames, in their order.
-    fn fates(&mut self) -> impl Iterator<Item = Fate> {
-        fn merge<F: Family>(items: &[Item<F>], fates: &mut [Option<Fate>]) {
-            for item in items {
-                if let Some(fate) = fates.get_mut(usize::from(item.index)) {
-                    *fate = item.fate;
-                }
-            }
-        }
-        merge(&self.v4, &mut self.direct);
-        merge(&self.v6, &mut self.direct);
-        self.direct.iter().map(|fate| {
-            debug_assert!(fate.is_some(), "a frame went through all phases without a fate");
-            fate.unwrap_or(Fate::Settled(Verdict::Drop(DropReason::Bug)))
-        })
     }
 }
 

@@ -24,12 +24,13 @@ use crate::network::{Neighbour, NextHop, NextHopId, Unresolved};
 use crate::pipeline::{address, set_ethertype};
 use crate::rewrite::rewrite;
 use crate::snapshot::{ServerView, Snapshot};
+use crate::sort::Fates;
 use crate::steer::{Steering, Wiring};
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Choice, Fact, Meeting, WayOn, Witness};
 
 /// What becomes of a frame, as the phases see it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It leaves the worker.
     Settled(Verdict),
@@ -63,16 +64,15 @@ impl From<DropReason> for Fate {
 /// A packet on its way through the phases.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Item<F: Family> {
-    pub(crate) index: u8,
-    pub(crate) fate: Option<Fate>,
+    index: u8,
     nic: NicId,
     parsed: Parsed<F>,
     probe: Probe,
 }
 
 impl<F: Family> Item<F> {
-    pub(crate) fn new(index: u8, nic: NicId, parsed: Parsed<F>) -> Self {
-        Self { index, fate: None, nic, parsed, probe: Probe::default() }
+    pub(crate) fn new(index: u8, nic: NicId, parsed: Parsed<F>, probe: Probe) -> Self {
+        Self { index, nic, parsed, probe }
     }
 }
 
@@ -101,23 +101,19 @@ impl<'a, W: Witness> Stage<'a, W> {
         flows: &mut Flows<'_, F>,
         items: &mut [Item<F>],
         frames: &mut [B],
+        fates: &mut Fates,
     ) {
-        if self.origin == Origin::Wire {
-            items.iter_mut().for_each(|item| self.steer(item));
-        }
-        for item in open(items) {
-            item.probe = flows.conns().probe(&item.parsed.key());
-        }
-        for item in open(items) {
+        for item in items.iter_mut() {
             flows.conns().prefetch(&mut item.probe);
         }
         // A packet may open or end the connection of the next one, so from here on each is served
         // as if it had come alone.
         let since = flows.changes();
-        for item in open(items) {
-            if let Some(frame) = frames.get_mut(usize::from(item.index)) {
-                let fate = self.serve_one(flows, item, since, frame);
-                item.fate = Some(fate.unwrap_or_else(|fate| fate));
+        for item in items {
+            let at = usize::from(item.index);
+            if let Some((frame, fate)) = frames.get_mut(at).zip(fates.get_mut(at)) {
+                let served = self.serve_one(flows, item, since, frame);
+                *fate = Some(served.unwrap_or_else(|fate| fate));
             }
         }
     }
@@ -142,18 +138,11 @@ impl<'a, W: Witness> Stage<'a, W> {
         self.forward(flows, item, hit, server, frame)
     }
 
-    fn steer<F: Balanced>(&mut self, item: &mut Item<F>) {
-        let owner = self.owner(item);
-        self.witness.note(item.index, || Fact::Owner(owner));
-        if owner != self.counters.worker {
-            item.fate = Some(Fate::Settled(Verdict::HandOff(owner, item.nic)));
-        }
-    }
-
+    /// The worker that owns a packet's flow.
     #[inline]
-    fn owner<F: Balanced>(&self, item: &Item<F>) -> WorkerId {
+    pub(crate) fn owner<F: Balanced>(&self, parsed: &Parsed<F>) -> WorkerId {
         let services = self.snapshot.services.family::<F>();
-        self.steering.owner(&item.parsed.key(), services)
+        self.steering.owner(&parsed.key(), services)
     }
 
     /// Opens a connection for a packet that has none.
@@ -165,8 +154,8 @@ impl<'a, W: Witness> Stage<'a, W> {
         frame: &mut B,
     ) -> Result<ConnId, Fate> {
         // The worker that handed it in may have known other services than we do by now.
-        if self.origin == Origin::Worker && self.owner(item) != self.counters.worker {
-            return Err(Fate::Settled(Verdict::HandOff(self.owner(item), item.nic)));
+        if self.origin == Origin::Worker && self.owner(&item.parsed) != self.counters.worker {
+            return Err(Fate::Settled(Verdict::HandOff(self.owner(&item.parsed), item.nic)));
         }
         let mut admitter = Admitter {
             snapshot: self.snapshot,
@@ -481,8 +470,4 @@ pub(crate) fn punt(wiring: &Wiring, nic: NicId) -> Fate {
         Some(facts) if facts.has_host => Fate::Settled(Verdict::Punt(nic)),
         _ => DropReason::NoHostInterface.into(),
     }
-}
-
-fn open<F: Family>(items: &mut [Item<F>]) -> impl Iterator<Item = &mut Item<F>> {
-    items.iter_mut().filter(|item| item.fate.is_none())
 }
