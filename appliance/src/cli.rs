@@ -70,6 +70,9 @@ pub struct Replay {
     /// Workers, in place of the configuration's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=WORKERS))]
     pub workers: Option<u16>,
+    /// Tell of each frame what was decided, step by step, and why
+    #[arg(long)]
+    pub explain: bool,
     /// The capture file of the frames that a NIC receives
     #[arg(long = "in", value_name = "NIC=PCAP", num_args = 1.., required = true)]
     #[arg(value_parser = nic_file())]

@@ -21,5 +21,6 @@ pub mod plane;
 pub mod punt;
 pub mod replay;
 pub mod shares;
+pub mod tell;
 pub mod wires;
 pub mod worker;

@@ -41,7 +41,12 @@ fn balance(asked: &Replay) -> Result<(), String> {
         None => String::new(),
     };
     let workers = asked.workers.unwrap_or(config.workers.count);
-    let summary = replay::replay(&config, &rules, &asked.inputs, &asked.outputs, workers);
+    let summary = if asked.explain {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        replay::explain(&config, &rules, [&asked.inputs, &asked.outputs], workers, &mut out)
+    } else {
+        replay::replay(&config, &rules, &asked.inputs, &asked.outputs, workers)
+    };
     summary.map(|summary| print!("{summary}")).map_err(|error| error.to_string())
 }
 

@@ -8,9 +8,11 @@
 
 mod capture;
 mod error;
+mod explain;
 mod summary;
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::time::Duration;
 
 use control::apply::{Director, Pace, Plane};
@@ -26,6 +28,7 @@ use wire::{Mac, VecFrame};
 use crate::cli::NicFile;
 use capture::{Arrivals, Departures};
 pub use error::ReplayError;
+use explain::Explainer;
 pub use summary::{NicSummary, Summary};
 
 /// What keyed hashes start from: always the same, so that a replay can be repeated.
@@ -46,6 +49,31 @@ pub fn replay(
     outputs: &[NicFile],
     workers: u16,
 ) -> Result<Summary, ReplayError> {
+    balance(config, rules, [inputs, outputs], workers, None)
+}
+
+/// As [`replay`], and tells `out` of each frame what was decided, and why. Frames are served one by
+/// one, those of one moment too.
+///
+/// # Errors
+/// As [`replay`], or the explanation could not be written.
+pub fn explain(
+    config: &Config,
+    rules: &str,
+    files: [&[NicFile]; 2],
+    workers: u16,
+    out: &mut dyn Write,
+) -> Result<Summary, ReplayError> {
+    balance(config, rules, files, workers, Some(out))
+}
+
+fn balance(
+    config: &Config,
+    rules: &str,
+    [inputs, outputs]: [&[NicFile]; 2],
+    workers: u16,
+    explanation: Option<&mut dyn Write>,
+) -> Result<Summary, ReplayError> {
     let rules = control::rules::read(rules)?;
     let mut config = config.clone();
     config.workers.count = workers;
@@ -59,7 +87,10 @@ pub fn replay(
     director.load(&rules)?;
     let mut arrivals = Arrivals::open(&config, inputs)?;
     let mut departures = Departures::create(&config, inputs, outputs)?;
-    run(&mut director.plane().ensemble, &mut arrivals, &mut departures)?;
+    let nics = || config.nics.iter().map(|nic| nic.name.clone()).collect();
+    let mut explainer = explanation.map(|out| Explainer::new(out, nics()));
+    let ensemble = &mut director.plane().ensemble;
+    run(ensemble, &mut arrivals, &mut departures, explainer.as_mut())?;
     let sent = departures.finish()?;
     Ok(Summary::new(&config, director.figures(), &arrivals, &sent))
 }
@@ -70,6 +101,7 @@ fn run(
     ensemble: &mut Ensemble<'_>,
     arrivals: &mut Arrivals,
     departures: &mut Departures,
+    mut explainer: Option<&mut Explainer<'_>>,
 ) -> Result<(), ReplayError> {
     let mut batch: Vec<(NicId, VecFrame)> = Vec::new();
     let mut first = None;
@@ -77,12 +109,29 @@ fn run(
     while let Some(at) = arrivals.next_batch(&mut batch)? {
         let start = *first.get_or_insert(at);
         last = at;
-        ensemble.receive(batch.drain(..), moment(at, start));
+        let now = moment(at, start);
+        match explainer.as_deref_mut() {
+            None => ensemble.receive(batch.drain(..), now),
+            Some(explainer) => {
+                explainer.begin(at.saturating_sub(start));
+                for frame in batch.drain(..) {
+                    ensemble.receive_before([frame], now, explainer);
+                    explainer.write()?;
+                }
+            }
+        }
         write(ensemble.take(), at, departures)?;
     }
-    let wait = Duration::from_millis(HELD_MS);
-    ensemble.tick(moment(last + wait, first.unwrap_or_default()));
-    write(ensemble.take(), last + wait, departures)
+    let (end, start) = (last + Duration::from_millis(HELD_MS), first.unwrap_or_default());
+    match explainer {
+        None => ensemble.tick(moment(end, start)),
+        Some(explainer) => {
+            explainer.begin(end.saturating_sub(start));
+            ensemble.tick_before(moment(end, start), explainer);
+            explainer.write()?;
+        }
+    }
+    write(ensemble.take(), end, departures)
 }
 
 fn write(outlet: Outlet, at: Duration, departures: &mut Departures) -> Result<(), ReplayError> {

@@ -445,21 +445,26 @@ impl<'a, W: Witness> Stage<'a, W> {
     }
 
     fn tell_of_admission<F: Balanced>(&mut self, item: &Item<F>, admission: &Admission<F>) {
-        self.witness.note(item.index, || Fact::NotFound);
-        let chosen = match admission {
-            Admission::NotOurs => return self.witness.note(item.index, || Fact::NotOurs),
-            Admission::Refused(reason) => {
-                self.witness.note(item.index, || Fact::Refused(*reason));
-                None
-            }
-            Admission::Open(conn, _) => Some(conn.server()),
-        };
-        self.witness.chose(item.index, || {
+        let service = || {
             let key = item.parsed.key();
             let services = self.snapshot.services.family::<F>();
-            let service = services.find(key.protocol, key.tuple.destination())?;
+            services.find(key.protocol, key.tuple.destination())
+        };
+        self.witness.note(item.index, || Fact::NotFound);
+        let chosen = match admission {
+            Admission::Open(conn, _) => Some(conn.server()),
+            Admission::Refused(DropReason::NoServer) => None,
+            Admission::NotOurs => {
+                let fact = || Fact::NotOurs { for_a_service: service().is_some() };
+                return self.witness.note(item.index, fact);
+            }
+            Admission::Refused(reason) => {
+                return self.witness.note(item.index, || Fact::Refused(*reason));
+            }
+        };
+        self.witness.chose(item.index, || {
             let (servers, counts) = (&*self.snapshot.servers, self.counts);
-            Some(Choice { service, servers, counts, chosen })
+            Some(Choice { service: service()?, servers, counts, chosen })
         });
     }
 }

@@ -104,7 +104,10 @@ pub enum Fact {
     /// It is of no connection.
     NotFound,
     /// It is for no service, or opens no connection to one.
-    NotOurs,
+    NotOurs {
+        /// Whether there is a service at its destination.
+        for_a_service: bool,
+    },
     /// It may not open a connection.
     Refused(DropReason),
     /// It opened this connection.

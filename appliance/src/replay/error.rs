@@ -59,6 +59,9 @@ pub enum ReplayError {
         /// The file.
         file: PathBuf,
     },
+    /// The explanation cannot be written.
+    #[error("the explanation cannot be written: {0}")]
+    Unexplained(io::ErrorKind),
     /// A file in another format.
     #[error("{}: is no pcap capture; `editcap -F pcap` makes one of a pcapng", file.display())]
     NotACapture {
