@@ -161,17 +161,6 @@ pub enum Unavailable {
     /// `--mss`.
     #[error("MSS clamping (--mss) is not available in this release")]
     Mss,
-    /// `--tun-type gue`.
-    #[error("tunnel type 'gue' is not available in this release; ipip is")]
-    Gue,
-    /// `--tun-type gre`.
-    #[error("tunnel type 'gre' is not available in this release; ipip is")]
-    Gre,
-    /// IPv6 inside IPv4 or the reverse.
-    #[error(
-        "a server of another address family than its service's is not available in this release"
-    )]
-    MixedFamilies,
     /// `--rate`.
     #[error("rates (--rate) are not available in this release; --stats is")]
     Rate,

@@ -291,8 +291,6 @@ fn what_is_not_available_is_refused_by_name_and_changes_nothing() {
         ("-A -u 192.0.2.2:53 -o", "one-packet scheduling (-o)"),
         ("-A -t 192.0.2.2:80 -s sh", "scheduler 'sh'"),
         ("-a -t 192.0.2.1:80 -r 10.0.0.20 -m -x 9", "thresholds"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.20 -i --tun-type gre", "tunnel type 'gre'"),
-        ("-a -t 192.0.2.1:80 -r [2001:db8::9]:80 -i", "another address family"),
         ("-L --rate", "rates"),
     ] {
         let reply = run(&mut director, line);

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use wire::{Endpoint, L4, Parsed, Port};
+use wire::{Endpoint, L4, Parsed};
 
 use crate::action::{Ends, connect};
 use crate::conn::Conn;
@@ -83,7 +83,7 @@ impl Admitter<'_> {
         let chosen = sched::pick(service, &self.snapshot.servers, self.counts);
         let id = chosen.ok_or(DropReason::NoServer)?.id;
         let view = self.snapshot.server(id).ok_or(DropReason::Bug)?;
-        let server = endpoint(view, vip.port).ok_or(DropReason::Bug)?;
+        let server = endpoint(view, vip);
         let local = if view.mode == ForwardMode::FullNat {
             let wanted = Wanted { protocol, client, server };
             let (ports, keyed) = (self.ports, self.keyed);
@@ -95,10 +95,11 @@ impl Admitter<'_> {
     }
 }
 
-/// Where the server listens; its port 0 stands for the one that the client speaks to.
-fn endpoint<F: Balanced>(server: &ServerView, asked: Port) -> Option<Endpoint<F>> {
-    let port = if server.port == 0 { asked } else { server.port.into() };
-    Some(Endpoint { addr: F::from_ip(server.address)?, port })
+/// Where the server listens; its port 0 stands for the one that the client speaks to. A server of
+/// the other family is reached by a tunnel, in which packets keep the VIP.
+fn endpoint<F: Balanced>(server: &ServerView, vip: Endpoint<F>) -> Endpoint<F> {
+    let port = if server.port == 0 { vip.port } else { server.port.into() };
+    Endpoint { addr: F::from_ip(server.address).unwrap_or(vip.addr), port }
 }
 
 /// Whether a connection may be opened from here: one machine's address, and not the VIP itself.

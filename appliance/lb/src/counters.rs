@@ -116,21 +116,31 @@ pub struct FrameCounters {
     pub handed_off: Counter,
     /// Waiting for a next hop's link-layer address now.
     pub held: Counter,
-    dropped: [Counter; DropReason::COUNT],
+    dropped: PerReason,
+}
+
+/// A counter for each reason.
+#[derive(Debug)]
+struct PerReason([Counter; DropReason::COUNT]);
+
+impl Default for PerReason {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
 }
 
 impl FrameCounters {
     /// Counts `n` frames dropped for `reason`.
     #[inline]
     pub fn drop(&self, reason: DropReason, n: u64) {
-        if let Some(counter) = self.dropped.get(reason.index()) {
+        if let Some(counter) = self.dropped.0.get(reason.index()) {
             counter.add(n);
         }
     }
 
     /// Frames dropped for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.dropped.get(reason.index()).map_or(0, Counter::value)
+        self.dropped.0.get(reason.index()).map_or(0, Counter::value)
     }
 
     /// Frames that entered, and frames that left or wait here; equal between two batches, and
@@ -139,7 +149,7 @@ impl FrameCounters {
         let entered = [&self.received, &self.handed_in, &self.from_host, &self.originated];
         let left = [&self.sent, &self.punted, &self.handed_off, &self.held];
         let sum = |counters: &[&Counter]| counters.iter().map(|c| c.value()).sum::<u64>();
-        let dropped = self.dropped.iter().map(Counter::value).sum::<u64>();
+        let dropped = self.dropped.0.iter().map(Counter::value).sum::<u64>();
         (sum(&entered), sum(&left) + dropped)
     }
 }

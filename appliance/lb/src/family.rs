@@ -4,15 +4,11 @@
 use wire::{IcmpOf, PlainFamily, V4, V6};
 
 use crate::conn::ConnFamily;
-use crate::encap::Outer;
 use crate::icmp_error::IcmpFamily;
 use crate::snapshot::SnapshotFamily;
 
 /// A family whose packets go through the whole path.
-pub trait Balanced:
-    ConnFamily + IcmpFamily + IcmpOf + Outer + PlainFamily + SnapshotFamily
-{
-}
+pub trait Balanced: ConnFamily + IcmpFamily + IcmpOf + PlainFamily + SnapshotFamily {}
 
 impl Balanced for V4 {}
 impl Balanced for V6 {}

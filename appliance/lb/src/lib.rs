@@ -53,5 +53,6 @@ pub mod steer;
 pub mod tcp_state;
 pub mod templates;
 pub mod toeplitz;
+mod tunnel;
 pub mod verdict;
 pub mod witness;

@@ -253,6 +253,17 @@ impl NetworkView {
         }
     }
 
+    /// Finds the next hop towards an address of either family.
+    ///
+    /// # Errors
+    /// [`Unresolved`] says what is missing.
+    pub fn resolve_ip(&self, to: IpAddr) -> Result<NextHopId, Unresolved> {
+        match to {
+            IpAddr::V4(to) => self.resolve::<V4>(to.into()),
+            IpAddr::V6(to) => self.resolve::<V6>(to.into()),
+        }
+    }
+
     /// Largest IP packet that a NIC sends, in bytes.
     pub fn mtu(&self, nic: NicId) -> Option<u16> {
         self.mtus.get(nic.index()).copied()

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use wire::{Eth, Family, FamilyId, Frame, V4, V6};
+use wire::{Eth, FamilyId, Frame, V4, V6};
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
@@ -349,11 +349,7 @@ impl<'m, B: Frame> Worker<'m, B> {
 }
 
 fn towards(network: &NetworkView, to: std::net::IpAddr) -> Option<&NextHop> {
-    let id = match to {
-        std::net::IpAddr::V4(to) => network.resolve::<V4>(to.into()),
-        std::net::IpAddr::V6(to) => network.resolve::<V6>(to.into()),
-    };
-    network.next_hop(id.ok()?)
+    network.next_hop(network.resolve_ip(to).ok()?)
 }
 
 /// Writes the Ethernet addresses towards a next hop; the EtherType is there already.
@@ -365,11 +361,11 @@ pub(crate) fn address(frame: &mut impl Frame, hop: &NextHop) -> Result<(), DropR
     Ok(())
 }
 
-/// Writes the EtherType of a family, which an outer header may have moved the front to.
-pub(crate) fn set_ethertype<F: Family>(frame: &mut impl Frame) -> Result<(), DropReason> {
+/// Writes the EtherType, which an outer header may have moved the front to.
+pub(crate) fn set_ethertype(frame: &mut impl Frame, ethertype: u16) -> Result<(), DropReason> {
     let Ok((eth, _)) = Eth::mut_from_prefix(frame.head_mut()) else {
         return Err(DropReason::Bug);
     };
-    eth.ethertype = U16::new(F::ETHERTYPE);
+    eth.ethertype = U16::new(ethertype);
     Ok(())
 }

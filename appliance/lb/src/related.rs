@@ -20,6 +20,7 @@ use crate::flows::Flows;
 use crate::ids::{ConnId, NicId, ServerId};
 use crate::snapshot::ServerView;
 use crate::stage::{self, Fate, Stage};
+use crate::tunnel;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Fact, Meeting, Witness};
 
@@ -125,20 +126,21 @@ impl<'a, W: Witness> Stage<'a, W> {
     ) -> Result<Fate, Fate> {
         let About { index, key, id, direction } = *about;
         let conn = flows.conn_mut(id).ok_or(DropReason::Bug)?;
-        let tunnel = conn.traits().tunnel && direction == Direction::Request;
+        let tunnels = conn.traits().tunnel && direction == Direction::Request;
         let action = conn.action_mut(direction);
         let hop = self.way(action, direction, server)?;
         let action = *action;
         self.tell_way(index, (&action, direction), server, &hop);
-        let room = self.room::<F>(&hop, tunnel);
+        let outer = if tunnels { Some(tunnel::outer(server)?) } else { None };
+        let room = self.room(&hop, outer.as_ref());
         if room.is_some_and(|room| error.header.packet_len > room) {
             return Err(DropReason::TooBig.into());
         }
         if !translate(frame.head_mut(), error, &key, &action) {
             return Err(DropReason::Bug.into());
         }
-        if tunnel {
-            self.encapsulate::<F, B>(frame, error.header.packet_len, server)?;
+        if let Some(outer) = outer {
+            self.encapsulate(frame, error.header.packet_len, &key, &outer)?;
         }
         self.depart(frame, hop, action.next_hop)
     }

@@ -12,7 +12,6 @@ use crate::batch::Origin;
 use crate::conn::Direction;
 use crate::conn_table::Probe;
 use crate::counters::{ServerCounts, TrafficCounters, WorkerCounters};
-use crate::encap;
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::hash::Keyed;
@@ -21,11 +20,12 @@ use crate::ids::{ConnId, NicId, Tick, WorkerId};
 use crate::limits::BATCH;
 use crate::local_ports::LocalPorts;
 use crate::network::{Neighbour, NextHop, NextHopId, Unresolved};
-use crate::pipeline::{address, set_ethertype};
+use crate::pipeline::address;
 use crate::rewrite::rewrite;
 use crate::snapshot::{ServerView, Snapshot};
 use crate::sort::Fates;
 use crate::steer::{Steering, Wiring};
+use crate::tunnel;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Choice, Fact, Meeting, WayOn, Witness};
 
@@ -239,18 +239,19 @@ impl<'a, W: Witness> Stage<'a, W> {
     ) -> Result<Fate, Fate> {
         let conn = flows.conn_mut(id).ok_or(DropReason::Bug)?;
         let traits = conn.traits();
-        let tunnel = traits.tunnel && direction == Direction::Request;
+        let tunnels = traits.tunnel && direction == Direction::Request;
         let action = conn.action_mut(direction);
         let hop = self.way(action, direction, server)?;
         let action = *action;
         self.tell_way(item.index, (&action, direction), server, &hop);
-        let room = self.room::<F>(&hop, tunnel);
+        let outer = if tunnels { Some(tunnel::outer(server)?) } else { None };
+        let room = self.room(&hop, outer.as_ref());
         self.fit(item, frame, direction, room)?;
         if !rewrite(frame.head_mut(), &item.parsed, &action, traits.fills_checksum) {
             return Err(DropReason::Bug.into());
         }
-        if tunnel {
-            self.encapsulate::<F, B>(frame, item.parsed.ip_len(), server)?;
+        if let Some(outer) = outer {
+            self.encapsulate(frame, item.parsed.ip_len(), &item.parsed.key(), &outer)?;
         }
         self.depart(frame, hop, action.next_hop)
     }
@@ -286,17 +287,6 @@ impl<'a, W: Witness> Stage<'a, W> {
         });
     }
 
-    /// Largest packet that fits the way on, in bytes; none if nothing is known about it.
-    #[inline]
-    pub(crate) fn room<F: Balanced>(&self, way: &Way<'_>, tunnel: bool) -> Option<usize> {
-        let mtu = match way {
-            Ok(hop) => Some(hop.mtu),
-            Err(wait) => self.snapshot.network.mtu(wait.neighbour.nic),
-        };
-        let overhead = if tunnel { encap::overhead::<F>() } else { 0 };
-        mtu.map(|mtu| usize::from(mtu).saturating_sub(overhead))
-    }
-
     /// Sends a frame that is complete but for its link-layer addresses, or lets it wait for them.
     #[inline]
     pub(crate) fn depart<B: Frame>(
@@ -324,17 +314,17 @@ impl<'a, W: Witness> Stage<'a, W> {
         server: Option<&ServerView>,
     ) -> Result<Way<'a>, Fate> {
         let to = match direction {
-            Direction::Request => server.and_then(|view| F::from_ip(view.address)),
-            Direction::Reply => Some(action.tuple.dst),
+            Direction::Request => server.map(|view| view.address),
+            Direction::Reply => Some(action.tuple.dst.into()),
         };
         let to = to.ok_or(DropReason::Bug)?;
         let network = &self.snapshot.network;
-        match network.resolve::<F>(to) {
+        match network.resolve_ip(to) {
             Ok(id) => {
                 action.next_hop = id;
                 Ok(Ok(network.next_hop(id).ok_or(DropReason::Bug)?))
             }
-            Err(Unresolved::NoNeighbour(neighbour)) => Ok(Err(Wait { to: to.into(), neighbour })),
+            Err(Unresolved::NoNeighbour(neighbour)) => Ok(Err(Wait { to, neighbour })),
             Err(Unresolved::NoRoute) => Err(DropReason::NoRoute.into()),
         }
     }
@@ -384,22 +374,6 @@ impl<'a, W: Witness> Stage<'a, W> {
         }
         let error = Error::TooBig(room as u16);
         self.answer(item, frame, direction, DropReason::TooBig, error)
-    }
-
-    pub(crate) fn encapsulate<F: Balanced, B: Frame>(
-        &mut self,
-        frame: &mut B,
-        ip_len: usize,
-        server: Option<&ServerView>,
-    ) -> Result<(), DropReason> {
-        let server = server.ok_or(DropReason::Bug)?;
-        let source = server.tunnel_source.ok_or(DropReason::NoRoute)?;
-        // Each worker has ids of its own.
-        *self.ip_id = self.ip_id.wrapping_add(self.wiring.workers);
-        if !encap::encapsulate::<F>(frame, ip_len, source, server.address, *self.ip_id) {
-            return Err(DropReason::NoHeadroom);
-        }
-        set_ethertype::<F>(frame)
     }
 
     /// Drops a packet and makes its frame the answer that tells the sender why, if it may.

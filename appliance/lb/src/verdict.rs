@@ -133,6 +133,9 @@ drop_reasons! {
     NoHeadroom "no_headroom"
         "There is no room in front of the frame for another header."
         "Report this: the buffer of the NIC driver has too little headroom.";
+    ChainedChecksum "chained_checksum"
+        "The tunnel's checksum covers the whole packet, which is spread over several buffers."
+        "Leave the checksum out (--tun-nocsum), or use buffers as large as the NIC's MTU.";
     NoHostInterface "no_host_interface"
         "The frame is for the host, but its NIC has no host interface."
         "Set host_interface for the NIC, or ignore it where no host should answer.";

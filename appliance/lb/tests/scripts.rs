@@ -81,7 +81,9 @@ scripts! {
     tcp_states
     too_big
     ttl_expired
+    tun_gre_gue
     tun_ipip
+    tun_mixed
     tun_mtu
     udp_timeout
     weight_zero

@@ -12,6 +12,7 @@
 //! | [`arp`] | ARP for IPv4 | RFC 826 |
 //! | [`ipv4`], [`ipv6`] | IPv4; IPv6, fragment header | RFC 791, RFC 8200 |
 //! | [`icmp`], [`icmp6`], [`icmp_error`] | ICMP, ICMPv6, what errors quote | RFC 792, RFC 4443 |
+//! | [`gre`], [`gue`] | GRE; GUE | RFC 2784, draft-ietf-intarea-gue |
 //! | [`tcp`], [`udp`] | TCP, UDP | RFC 9293, RFC 768 |
 //!
 //! Nothing here panics, allocates on the packet path, keeps state or knows what a service is.
@@ -30,6 +31,8 @@ pub mod flow;
 pub mod fragment;
 pub mod frame;
 pub mod glance;
+pub mod gre;
+pub mod gue;
 pub mod icmp;
 pub mod icmp6;
 pub mod icmp_error;
@@ -50,6 +53,8 @@ pub use flow::{Endpoint, FlowKey, L4, Tuple};
 pub use fragment::{Fragment, Piece};
 pub use frame::{Frame, VecFrame};
 pub use glance::{Glance, IpGlance, glance};
+pub use gre::Gre;
+pub use gue::Gue;
 pub use icmp::Icmp;
 pub use icmp_error::{AnyError, IcmpError, IcmpOf, Quote};
 pub use icmp6::Icmp6;

@@ -2,7 +2,7 @@
 //! What the commands can say and the data path cannot do yet: a row each.
 
 use lb::catalog::Change;
-use lb::service::{ForwardMode, ServerOptions, ServiceKey, ServiceOptions, Tunnel, family};
+use lb::service::{ServerOptions, ServiceKey, ServiceOptions};
 
 use crate::reply::Unavailable;
 
@@ -16,10 +16,7 @@ const MISSING: &[(Unavailable, Asks)] = &[
     (Unavailable::OnePacket, |wish| wish.service(|_, options| options.one_packet)),
     (Unavailable::SchedulerFlags, |wish| wish.service(|_, options| !options.flags.is_empty())),
     (Unavailable::Mss, |wish| wish.service(|_, options| options.mss.is_some())),
-    (Unavailable::Thresholds, |wish| wish.server(|_, options| options.upper != 0)),
-    (Unavailable::Gue, |wish| wish.tunnel(|tunnel| matches!(tunnel, Tunnel::Gue { .. }))),
-    (Unavailable::Gre, |wish| wish.tunnel(|tunnel| matches!(tunnel, Tunnel::Gre { .. }))),
-    (Unavailable::MixedFamilies, |wish| wish.server(|mixed, _| mixed)),
+    (Unavailable::Thresholds, |wish| wish.server(|options| options.upper != 0)),
 ];
 
 /// The first thing that a change asks for and the data path has not.
@@ -41,17 +38,10 @@ impl Wish<'_> {
     }
 
     /// The first argument says whether the server is of another family than its service.
-    fn server(&self, asks: impl Fn(bool, &ServerOptions) -> bool) -> bool {
+    fn server(&self, asks: impl Fn(&ServerOptions) -> bool) -> bool {
         match self.0 {
-            Change::AddServer(service, key, options)
-            | Change::EditServer(service, key, options) => {
-                asks(service.family() != family(key.address), options)
-            }
+            Change::AddServer(_, _, options) | Change::EditServer(_, _, options) => asks(options),
             _ => false,
         }
-    }
-
-    fn tunnel(&self, asks: impl Fn(Tunnel) -> bool) -> bool {
-        self.server(|_, options| options.mode == ForwardMode::Tunnel && asks(options.tunnel))
     }
 }

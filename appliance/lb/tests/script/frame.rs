@@ -9,6 +9,8 @@
 //! 198.51.100.7:53 > 192.0.2.1:53 udp len 5 csum=0
 //! 192.0.2.1 > 198.51.100.7 icmp 3/4 mtu 1480 about 198.51.100.7:40000 > 192.0.2.1:80 tcp A
 //! 10.0.0.1 > 10.0.0.11 ipip df | 198.51.100.7:40000 > 192.0.2.1:80 tcp S
+//! 10.0.0.1 > 10.0.0.11 gre csum=1 | 198.51.100.7:40000 > 192.0.2.1:80 tcp S
+//! 10.0.0.1:50000 > 10.0.0.11:6080 gue | 198.51.100.7:40000 > 192.0.2.1:80 tcp S
 //! 198.51.100.7:1000 > 192.0.2.1:53 udp len 3000 part=1480+1480 id=7
 //! [2001:db8::7]:5353 > [2001:db8:2::1]:53 udp ext=60:010400000000
 //! arp 198.51.100.7 asks 192.0.2.1
@@ -190,8 +192,38 @@ impl<'a> Spec<'a> {
                 inner.all_used()?;
                 Ok(bytes)
             }
+            "gre" => {
+                let summed = self.named.remove("csum").is_some();
+                let (protocol, inner) = self.carried()?;
+                let bytes = if summed {
+                    let unsummed = [&[0x80, 0], &protocol[..], &[0; 4], &inner].concat();
+                    let sum = wire::csum::sum(&unsummed).checksum().to_bytes();
+                    [&[0x80, 0], &protocol[..], &sum, &[0; 2], &inner].concat()
+                } else {
+                    [&[0, 0], &protocol[..], &inner].concat()
+                };
+                Ok(ip.protocol(wire::gre::PROTOCOL_GRE).payload(&bytes))
+            }
+            "gue" => {
+                let udp = ip.udp(sport, dport);
+                let summed = self.named.remove("csum").is_some();
+                let (protocol, inner) = self.carried()?;
+                let carried = if protocol == [0x08, 0] { 4 } else { 41 };
+                let udp = if summed { udp } else { udp.checksum(0) };
+                Ok(udp.payload(&[&[0, carried, 0, 0], &inner[..]].concat()))
+            }
             number => Ok(ip.protocol(parse(number)?).payload(&payload)),
         }
+    }
+
+    /// The packet inside, with its EtherType.
+    fn carried(&mut self) -> Result<([u8; 2], Vec<u8>), String> {
+        let mut inner = Spec::read(self.inner)?;
+        let ((src, _), (dst, _)) = inner.ends;
+        let bytes = inner.packet(build::packet(src, dst), 63)?;
+        inner.all_used()?;
+        let ethertype = if src.is_ipv4() { wire::eth::IPV4 } else { wire::eth::IPV6 };
+        Ok((ethertype.to_be_bytes(), bytes))
     }
 
     fn ip(&mut self, mut ip: IpPacket, ttl: u8) -> Result<IpPacket, String> {
