@@ -55,6 +55,8 @@ pub enum Origin {
     Wire,
     /// Handed in by another worker, which found that we own them.
     Worker,
+    /// Fragments that waited here for the first of their packet.
+    Waited,
 }
 
 /// Takes what leaves a worker. Frames that could not leave as told are the sink's to count, with

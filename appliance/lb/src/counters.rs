@@ -114,7 +114,7 @@ pub struct FrameCounters {
     pub punted: Counter,
     /// Handed to other workers.
     pub handed_off: Counter,
-    /// Waiting for a next hop's link-layer address now.
+    /// Waiting now: for a next hop's link-layer address, or for the first fragment of their packet.
     pub held: Counter,
     dropped: PerReason,
 }

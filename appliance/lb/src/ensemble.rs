@@ -25,6 +25,9 @@ use crate::steer::Wiring;
 use crate::verdict::Verdict;
 use crate::witness::Witness;
 
+/// How often a frame is handed to another worker at most.
+const HAND_OFFS_MAX: usize = 2;
+
 /// What left the workers since the last look.
 #[derive(Debug, Default)]
 pub struct Outlet {
@@ -222,18 +225,25 @@ impl<'m> Ensemble<'m> {
     }
 
     fn carry_hand_offs(&mut self, now: Tick, witness: &mut impl Witness) {
-        let mut batch = Batch::default();
-        for at in 0..self.workers.len() {
-            while let Some(inbox) = self.inboxes.get_mut(at).filter(|inbox| !inbox.is_empty()) {
-                let count = inbox.len().min(BATCH);
-                for (frame, nic) in inbox.drain(..count) {
-                    let pushed = batch.push(frame, nic);
-                    debug_assert!(pushed.is_ok());
-                }
-                self.run(at, &mut batch, Origin::Worker, now, witness);
+        // A fragment goes to its keeper and from there to its flow's owner.
+        for _ in 0..HAND_OFFS_MAX {
+            for at in 0..self.workers.len() {
+                self.carry_inbox(at, now, witness);
             }
         }
-        debug_assert!(self.inboxes.iter().all(VecDeque::is_empty), "handed off a second time");
+        debug_assert!(self.inboxes.iter().all(VecDeque::is_empty), "handed off too often");
+    }
+
+    fn carry_inbox(&mut self, at: usize, now: Tick, witness: &mut impl Witness) {
+        let mut batch = Batch::default();
+        while let Some(inbox) = self.inboxes.get_mut(at).filter(|inbox| !inbox.is_empty()) {
+            let count = inbox.len().min(BATCH);
+            for (frame, nic) in inbox.drain(..count) {
+                let pushed = batch.push(frame, nic);
+                debug_assert!(pushed.is_ok());
+            }
+            self.run(at, &mut batch, Origin::Worker, now, witness);
+        }
     }
 
     fn run(

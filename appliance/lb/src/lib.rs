@@ -29,6 +29,8 @@ pub mod ensemble;
 pub mod expiry;
 pub mod family;
 pub mod flows;
+mod follow;
+pub mod fragments;
 pub mod hash;
 pub mod held;
 pub mod icmp_error;

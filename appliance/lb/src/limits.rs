@@ -9,6 +9,20 @@ pub const HELD_MAX: usize = 256;
 pub const HELD_PER_NEIGHBOUR: usize = 64;
 /// How long a frame waits for a next hop's link-layer address at most, in milliseconds.
 pub const HELD_MS: u64 = 1000;
+/// Packets that come in parts which a worker knows of at once, per family.
+pub const FRAGMENTED_PACKETS: usize = 1 << 13;
+/// How long a packet may take to come in all its parts, in milliseconds.
+pub const FRAGMENT_MS: u64 = 5000;
+/// How long a packet that came in all its parts is remembered, in milliseconds.
+pub const FRAGMENT_DONE_MS: u64 = 100;
+/// Pieces between holes of a packet that comes in parts, at most.
+pub const FRAGMENT_SPANS: usize = 8;
+/// Fragments of a worker that wait for the first of their packet at most.
+pub const FRAGMENTS_WAITING: usize = 256;
+/// Fragments of one packet that wait for the first: 64 KiB in pieces of 1280 bytes, and some more.
+pub const FRAGMENTS_WAITING_PER_PACKET: usize = 64;
+/// How long a fragment waits for the first of its packet at most, in milliseconds.
+pub const FRAGMENT_WAIT_MS: u64 = 1000;
 /// Connections that one call of expiry looks at, at most.
 pub const EXPIRE_PER_POLL: usize = 64;
 /// Ports that are tried for one FULLNAT connection, over all local addresses.

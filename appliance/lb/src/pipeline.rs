@@ -4,6 +4,8 @@
 //! One `for` per phase and family, with the prefetch for a phase in the one before. Functions say
 //! what becomes of a frame; [`Worker::settle`] is the one place that counts it.
 
+mod in_parts;
+
 use std::sync::Arc;
 
 use wire::{Eth, FamilyId, Frame, V4, V6};
@@ -15,6 +17,8 @@ use crate::conn::ConnRecord;
 use crate::conn_table::ConnTable;
 use crate::counters::{ServerCounts, WorkerCounters};
 use crate::flows::{Cursor, Flows};
+use crate::follow::{Come, Known};
+use crate::fragments::InParts;
 use crate::hash::Keyed;
 use crate::held::{Held, Waiting};
 use crate::icmp_error::RateLimit;
@@ -63,6 +67,7 @@ pub struct Worker<'m, B> {
     counts: Arc<ServerCounts>,
     held: Held<B>,
     held_looked_at: Option<Tick>,
+    in_parts: InParts<B>,
     icmp: RateLimit,
     ip_id: u16,
     sweep: Sweep,
@@ -87,6 +92,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             steering: Steering::new(&wiring, id),
             ports: LocalPorts::new(&wiring, id),
             keyed: Keyed::new(wiring.seed),
+            in_parts: InParts::new(Keyed::new(wiring.seed)),
             wiring,
             snapshot,
             v4: Flows::new(v4, now),
@@ -139,7 +145,24 @@ impl<'m, B: Frame> Worker<'m, B> {
         match origin {
             Origin::Wire => self.counters.frames.received.add(arrived),
             Origin::Worker => self.counters.frames.handed_in.add(arrived),
+            Origin::Waited => {}
         }
+        let come = self.process(batch, origin, now, sink, witness);
+        if !come.is_empty() && !self.in_parts.waiting.is_empty() {
+            self.follow_first(&come, now, sink, witness);
+        }
+        self.note_levels();
+    }
+
+    /// Takes a batch through all phases; returns the packets in parts whose first one came.
+    fn process(
+        &mut self,
+        batch: &mut Batch<B>,
+        origin: Origin,
+        now: Tick,
+        sink: &mut impl Sink<B>,
+        witness: &mut impl Witness,
+    ) -> Come {
         let mut sorted = Sorted::default();
         let mut stage = Stage {
             snapshot: &self.snapshot,
@@ -158,7 +181,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             witness,
         };
         stage.sort(batch, (&self.v4, &self.v6), &mut sorted);
-        let Sorted { v4, v6, errors, fates } = &mut sorted;
+        let Sorted { v4, v6, errors, parts, fates } = &mut sorted;
         stage.serve(&mut self.v4, v4, &mut batch.frames, fates);
         stage.serve(&mut self.v6, v6, &mut batch.frames, fates);
         for (index, nic) in errors.drain(..) {
@@ -167,10 +190,17 @@ impl<'m, B: Frame> Worker<'m, B> {
                 *fate = Some(stage.serve_error((&mut self.v4, &mut self.v6), (index, nic), frame));
             }
         }
+        let mut come = Come::new();
+        if *parts != 0 {
+            let InParts { v4, v6, .. } = &mut self.in_parts;
+            let v4 = Known { flows: &mut self.v4, fragments: v4 };
+            let v6 = Known { flows: &mut self.v6, fragments: v6 };
+            come = stage.follow(v4, v6, batch, *parts, fates);
+        }
         let waits = stage.waits;
         self.settle_all(batch, fates, &waits, now, sink, witness);
         batch.nics.clear();
-        self.note_levels();
+        come
     }
 
     /// What is to be done without frames: expiry, and frames whose next hop became known. Work per
@@ -193,6 +223,9 @@ impl<'m, B: Frame> Worker<'m, B> {
         if !self.held.is_empty() && self.held_looked_at != Some(now) {
             self.held_looked_at = Some(now);
             self.release_held(now, sink, witness);
+        }
+        if !self.in_parts.waiting.is_empty() {
+            self.give_up_fragments(now, sink, witness);
         }
         self.note_levels();
         v4.more || v6.more || templates
@@ -306,6 +339,16 @@ impl<'m, B: Frame> Worker<'m, B> {
                 },
                 None => Verdict::Drop(DropReason::Bug),
             },
+            Fate::AwaitsFirst => match self.in_parts.waiting.keep(frame, nic, now) {
+                Ok(()) => {
+                    let kept = self.in_parts.waiting.newest().into_iter();
+                    return kept.for_each(|kept| witness.settled(index, End::AwaitsFirst, kept));
+                }
+                Err(back) => {
+                    frame = back;
+                    Verdict::Drop(DropReason::FragmentHoldFull)
+                }
+            },
         };
         if let Verdict::Drop(reason) = verdict {
             counters.dropped(reason, nic, now, &frame);
@@ -343,7 +386,7 @@ impl<'m, B: Frame> Worker<'m, B> {
     }
 
     fn note_levels(&self) {
-        self.counters.frames.held.set(self.held.len() as u64);
+        self.counters.frames.held.set((self.held.len() + self.in_parts.waiting.len()) as u64);
         self.counters.connections.set(self.live().into());
     }
 }

@@ -12,7 +12,7 @@ use crate::action::Action;
 /// `parsed` vouches for are not there.
 ///
 /// A UDP checksum of zero ("none", RFC 768) stays zero, or is computed over the whole datagram if
-/// `fill` asks for it and the datagram lies in `head`.
+/// `fill` asks for it and the datagram lies in `head`: a fragment's, and a jumbo frame's, do not.
 #[inline]
 pub fn rewrite<F: Family>(
     head: &mut [u8],
@@ -21,7 +21,7 @@ pub fn rewrite<F: Family>(
     fill: bool,
 ) -> bool {
     let Some((l3, l4)) = split(head, parsed) else {
-        return false;
+        return rewrite_later(head, parsed, action);
     };
     let tuple = &action.tuple;
     if !F::forward(l3, tuple.src, tuple.dst, action.header_delta) {
@@ -41,7 +41,8 @@ pub fn rewrite<F: Family>(
             };
             (udp.src, udp.dst) = (tuple.sport, tuple.dport);
             if udp.csum == U16::ZERO && fill {
-                fill_checksum(l4, tuple);
+                let l4_len = parsed.ip_len().saturating_sub(parsed.l4() - parsed.l3());
+                fill_checksum(l4, l4_len, tuple);
             } else {
                 udp.csum = action.l4_delta.apply_udp(udp.csum);
             }
@@ -50,11 +51,21 @@ pub fn rewrite<F: Family>(
     true
 }
 
-fn fill_checksum<F: Family>(l4: &mut [u8], tuple: &Tuple<F>) {
+/// As [`rewrite`], of a fragment that has no ports.
+#[cold]
+fn rewrite_later<F: Family>(head: &mut [u8], parsed: &Parsed<F>, action: &Action<F>) -> bool {
+    let tuple = &action.tuple;
+    let l3 = head.get_mut(parsed.l3()..).filter(|_| parsed.is_later_part());
+    l3.is_some_and(|l3| F::forward(l3, tuple.src, tuple.dst, action.header_delta))
+}
+
+/// `l4_len` is how much of the datagram the packet has: a first fragment has not all of it.
+fn fill_checksum<F: Family>(l4: &mut [u8], l4_len: usize, tuple: &Tuple<F>) {
     let Ok((udp, _)) = Udp::ref_from_prefix(l4) else {
         return;
     };
-    let Some(datagram) = l4.get(..udp.len.get().into()) else {
+    let len = usize::from(udp.len.get());
+    let Some(datagram) = l4.get(..len).filter(|_| len <= l4_len) else {
         return;
     };
     let sum = F::l4_checksum(tuple.src, tuple.dst, L4::Udp, datagram);

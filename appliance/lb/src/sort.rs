@@ -6,7 +6,7 @@
 
 use arrayvec::ArrayVec;
 use wire::icmp_error::is_error;
-use wire::{Eth, Fragment, Frame, Outcome, Parsed, Piece, V4, V6, parse, parse_plain};
+use wire::{Eth, Frame, Outcome, Parsed, V4, V6, parse, parse_plain};
 use zerocopy::FromBytes;
 
 use crate::batch::{Batch, Origin};
@@ -14,7 +14,6 @@ use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::ids::NicId;
 use crate::limits::BATCH;
-use crate::snapshot::{FamilyServices, SnapshotFamily};
 use crate::stage::{Fate, Item, Stage, punt};
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Arrival, Fact, Witness};
@@ -32,8 +31,12 @@ pub(crate) struct Sorted {
     pub(crate) v6: Items<V6>,
     /// ICMP errors with the NIC that each came by.
     pub(crate) errors: ArrayVec<(u8, NicId), BATCH>,
+    /// Fragments, a bit for each.
+    pub(crate) parts: u32,
     pub(crate) fates: Fates,
 }
+
+const _: () = assert!(BATCH <= u32::BITS as usize);
 
 /// What a frame is that is no plain packet to us.
 enum Class {
@@ -41,6 +44,8 @@ enum Class {
     V6(Parsed<V6>),
     /// An ICMP error, perhaps about a connection.
     Error,
+    /// A fragment.
+    Part,
     Host,
     Drop(DropReason),
 }
@@ -64,7 +69,7 @@ impl<W: Witness> Stage<'_, W> {
             }
             let head = frame.head();
             let dst = head.first_chunk().copied().map(wire::Mac);
-            let is_to_us = origin == Origin::Worker || dst == known.map(|(_, mac)| mac);
+            let is_to_us = origin != Origin::Wire || dst == known.map(|(_, mac)| mac);
             let fate = if !is_to_us {
                 self.sort_other(v4, v6, index, frame, *nic, sorted)
             } else if let Some(parsed) = parse_plain(head, frame.len()) {
@@ -120,6 +125,10 @@ impl<W: Witness> Stage<'_, W> {
                 sorted.errors.push((index, nic));
                 None
             }
+            Class::Part => {
+                sorted.parts |= 1 << index;
+                None
+            }
             Class::Host => Some(punt(self.wiring, nic)),
             Class::Drop(reason) => Some(reason.into()),
         }
@@ -141,25 +150,10 @@ impl<W: Witness> Stage<'_, W> {
         match parse(head, frame.len()) {
             Outcome::V4(parsed) => Class::V4(parsed),
             Outcome::V6(parsed) => Class::V6(parsed),
-            Outcome::Fragment(fragment) if self.is_balanced(&fragment) => {
-                Class::Drop(DropReason::Fragment)
-            }
+            Outcome::Fragment(_) => Class::Part,
             Outcome::NotOurs if is_error(head) => Class::Error,
-            Outcome::Fragment(_) | Outcome::NotOurs => Class::Host,
+            Outcome::NotOurs => Class::Host,
             Outcome::Bad(malformed) => Class::Drop(malformed.into()),
-        }
-    }
-
-    /// Whether a fragment is of a packet to a service or of a server's reply to a local address.
-    fn is_balanced(&self, fragment: &Fragment) -> bool {
-        fn of_family<F: SnapshotFamily>(services: &FamilyServices<F>, piece: &Piece<F>) -> bool {
-            let reply = || services.is_local(piece.dst) && services.is_server(piece.src);
-            services.is_vip(piece.dst) || reply()
-        }
-        let services = &self.snapshot.services;
-        match fragment {
-            Fragment::V4(piece) => of_family(services.family(), piece),
-            Fragment::V6(piece) => of_family(services.family(), piece),
         }
     }
 }

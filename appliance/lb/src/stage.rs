@@ -38,6 +38,8 @@ pub(crate) enum Fate {
     Answered(NicId, DropReason),
     /// It waits for a link-layer address: the one that stands at this place in [`Stage::waits`].
     Held(u8),
+    /// A fragment, it waits for the first of its packet.
+    AwaitsFirst,
 }
 
 /// What a frame waits for.
@@ -218,7 +220,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         });
     }
 
-    fn traffic(&self, service: u32, server: u32, count: impl Fn(&TrafficCounters)) {
+    pub(crate) fn traffic(&self, service: u32, server: u32, count: impl Fn(&TrafficCounters)) {
         if let Some(counters) = self.counters.service(service) {
             count(counters);
         }
@@ -229,7 +231,7 @@ impl<'a, W: Witness> Stage<'a, W> {
 
     /// Makes the packet what its connection's action says, and sends it on its way.
     #[inline]
-    fn forward<F: Balanced, B: Frame>(
+    pub(crate) fn forward<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
@@ -358,6 +360,18 @@ impl<'a, W: Witness> Stage<'a, W> {
         }
     }
 
+    /// As the phases do, with one packet that came alone.
+    pub(crate) fn serve_alone<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        (index, nic, parsed): (u8, NicId, Parsed<F>),
+        frame: &mut B,
+    ) -> Result<Fate, Fate> {
+        let mut probe = flows.conns().probe(&parsed.key());
+        flows.conns().prefetch(&mut probe);
+        self.serve_one(flows, &Item::new(index, nic, parsed, probe), flows.changes(), frame)
+    }
+
     /// What becomes of a packet for which there are only `room` bytes on the way on. The sender of
     /// one that must not be fragmented gets it back as it would have left: a hop shorter.
     #[cold]
@@ -394,6 +408,10 @@ impl<'a, W: Witness> Stage<'a, W> {
         let Some((source, nic)) = source.zip(self.wiring.nic(item.nic)) else {
             return reason.into();
         };
+        // Nobody is told about fragments but the first (RFC 1122 §3.2.2).
+        if item.parsed.is_later_part() {
+            return reason.into();
+        }
         // As it came: what follows makes it the answer.
         self.counters.last_drops.note(reason, item.nic, self.now, frame);
         if self.icmp.allows(self.now)
@@ -405,7 +423,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         }
     }
 
-    fn tell_of<F: Balanced>(
+    pub(crate) fn tell_of<F: Balanced>(
         &mut self,
         flows: &Flows<'_, F>,
         item: &Item<F>,

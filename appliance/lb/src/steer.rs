@@ -83,6 +83,12 @@ impl Steering {
         }
     }
 
+    /// The worker that knows where the fragments of a packet go, by the hash of its name: source,
+    /// destination and identification.
+    pub(crate) fn keeper(&self, packet: u64) -> WorkerId {
+        WorkerId((((packet >> 32) * u64::from(self.workers)) >> 32) as u16)
+    }
+
     /// The worker that owns a packet's flow.
     #[inline]
     pub fn owner<F: SnapshotFamily>(

@@ -80,6 +80,18 @@ drop_reasons! {
     FragmentOversize "fragment_oversize"
         "A fragment of a packet that would be longer than 65535 bytes."
         "A sender is hostile (ping of death): capture on the NIC to find it.";
+    FragmentOverlap "fragment_overlap"
+        "A fragment with bytes of its packet that came before; the first to come went on."
+        "Harmless if rare (the network doubled it); else hostile: capture on the NIC to find it.";
+    FragmentScattered "fragment_scattered"
+        "A fragment of a packet whose fragments come in an order with too many holes."
+        "Look for a path that reorders packets: per-packet load sharing.";
+    FragmentLate "fragment_late"
+        "A fragment whose packet's first fragment did not come in time, or whose connection ended."
+        "Fragments get lost before us: let the sender do path MTU discovery, or lower its MTU.";
+    FragmentHoldFull "fragment_hold_full"
+        "Too many fragments already wait for the first one of their packet."
+        "Look for a flood of fragments, or a path that reorders packets.";
     BadIcmpChecksum "bad_icmp_checksum"
         "An ICMP error about a connection has a wrong checksum, or does not lie in one buffer."
         "Look for a damaged link or a device that corrupts packets.";
@@ -95,9 +107,6 @@ drop_reasons! {
     TtlExpired "ttl_expired"
         "The packet's TTL or hop limit ran out here; the sender was told by ICMP."
         "Look for a routing loop, or a traceroute.";
-    Fragment "fragment"
-        "A fragment of a packet to a service cannot be matched to its connection."
-        "Lower the sender's MTU or let it do path MTU discovery.";
     NoServer "no_server"
         "The service has no server that takes new connections; the client was told by ICMP."
         "Add a server (-a), or give one a weight above 0 (-e -w).";

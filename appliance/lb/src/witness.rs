@@ -27,7 +27,7 @@ pub struct Arrival {
     pub worker: WorkerId,
     /// The NIC that it came by.
     pub nic: NicId,
-    /// From that NIC, or from another worker.
+    /// From that NIC, from another worker, or after waiting here.
     pub origin: Origin,
     /// When.
     pub now: Tick,
@@ -140,6 +140,8 @@ pub enum End {
     Answered(NicId, DropReason),
     /// It waits for the link-layer address of this neighbour.
     Held(Neighbour),
+    /// A fragment, it waits for the first of its packet.
+    AwaitsFirst,
 }
 
 /// Learns what a worker does with each frame of a batch; `index` is the frame's place in it.

@@ -48,6 +48,11 @@ scripts! {
     extension_headers
     four_workers_outlive_rules
     fragments
+    fragments_dr_v6
+    fragments_four_workers
+    fragments_fullnat
+    fragments_hostile
+    fragments_out_of_order
     fullnat_no_local_address
     fullnat_ports_exhausted
     fullnat_tcp_open

@@ -178,8 +178,13 @@ impl Witness for Explainer<'_> {
         let Arrival { worker, nic, origin, .. } = arrival();
         (self.before, self.meeting) = (Some(VecFrame::new(frame.head())), None);
         self.found_way = false;
-        if origin == Origin::Worker {
-            return self.line("worker", format_args!("{worker} has it now"));
+        match origin {
+            Origin::Wire => {}
+            Origin::Worker => return self.line("worker", format_args!("{worker} has it now")),
+            Origin::Waited => {
+                let seen = glance(frame.head());
+                return self.head(format_args!("a fragment that waited: {seen}"));
+            }
         }
         self.count += 1;
         let (count, at, nic) = (self.count, self.at.as_secs_f64(), self.nic(nic));
@@ -247,6 +252,9 @@ impl Witness for Explainer<'_> {
                 self.tell_change(frame);
                 let (address, nic) = (neighbour.address, self.nic(neighbour.nic));
                 self.line("verdict", format_args!("waits until {address} answers on {nic}"));
+            }
+            End::AwaitsFirst => {
+                self.line("verdict", "waits for the first fragment, which has the ports");
             }
         }
     }

@@ -3,7 +3,8 @@
 //!
 //! A [`Parsed`] can only be made here and in [`crate::fragment`]: a TCP or UDP packet whose fixed
 //! headers lie in the first segment and whose length fields agree with each other and with the
-//! frame. What the balancer does not understand is not ours (the host may); what lies about itself is bad.
+//! frame. What the balancer does not understand is not ours (the host may); what lies about itself
+//! is bad.
 //! L4 checksums are not verified, as in IPVS: a bad one stays bad for the receiver to find.
 //!
 //! Standards: RFC 791, RFC 1122 §3.2.1 (what a host discards), RFC 8200, RFC 9293, RFC 768.
@@ -63,6 +64,13 @@ impl<F: Family> Parsed<F> {
     #[must_use]
     pub const fn l4(&self) -> usize {
         self.l4 as usize
+    }
+
+    /// Whether the TCP or UDP header is in another fragment.
+    #[inline]
+    #[must_use]
+    pub const fn is_later_part(&self) -> bool {
+        self.l4 == 0
     }
 
     /// Whether the ports follow the addresses at once, so that [`plain::Plain`] shows them.

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Fragments: the first finds its connection as a whole packet does, the others follow it.
+//!
+//! The fragments of a packet meet at its *keeper*, the worker that the hash of source, destination
+//! and identification names. The first one tells it whose flow that is, and all go on to the
+//! flow's owner, which remembers the connection: two hand-offs at most. A packet that leaves from
+//! another address than it came from gets an identification of ours, since two clients (or two
+//! servers) may use the same one, and the receiver would mix their packets up.
+//!
+//! The kernel puts packets together and takes them apart again; here the pieces stay as they are.
+
+use arrayvec::ArrayVec;
+use wire::{Fragment, Frame, Outcome, Parsed, Piece, V4, V6, parse};
+
+use crate::batch::{Batch, Origin};
+use crate::conn::Direction;
+use crate::conn_table::Probe;
+use crate::family::Balanced;
+use crate::flows::Flows;
+use crate::fragments::{Fragments, Name, Way};
+use crate::ids::{ConnId, NicId};
+use crate::limits::BATCH;
+use crate::sort::Fates;
+use crate::stage::{Fate, Item, Stage, punt};
+use crate::verdict::{DropReason, Verdict};
+use crate::witness::{Fact, Witness};
+
+/// What is known of one family's packets: connections, and packets in parts.
+pub(crate) struct Known<'a, 'm, F: Balanced> {
+    pub(crate) flows: &'a mut Flows<'m, F>,
+    pub(crate) fragments: &'a mut Fragments<F>,
+}
+
+/// A fragment, and where it lies in its batch.
+struct Part<F: Balanced> {
+    piece: Piece<F>,
+    name: Name<F>,
+    packet: u64,
+    index: u8,
+    nic: NicId,
+}
+
+/// The packets whose first fragments came, by the hashes of their names.
+pub(crate) type Come = ArrayVec<u64, BATCH>;
+
+impl<W: Witness> Stage<'_, W> {
+    /// Finds the fates of the frames of a batch that are fragments: those in `places`, a bit for
+    /// each.
+    #[cold]
+    pub(crate) fn follow<B: Frame>(
+        &mut self,
+        mut v4: Known<'_, '_, V4>,
+        mut v6: Known<'_, '_, V6>,
+        batch: &mut Batch<B>,
+        places: u32,
+        fates: &mut Fates,
+    ) -> Come {
+        let mut come = Come::new();
+        let frames = (0_u8..).zip(batch.frames.iter_mut().zip(&batch.nics));
+        for (index, (frame, nic)) in frames.filter(|(index, _)| places >> index & 1 == 1) {
+            let fate = match parse(frame.head(), frame.len()) {
+                Outcome::Fragment(Fragment::V4(piece)) => {
+                    let part = self.part(piece, index, *nic);
+                    self.one(&mut v4, &part, frame, &mut come)
+                }
+                Outcome::Fragment(Fragment::V6(piece)) => {
+                    let part = self.part(piece, index, *nic);
+                    self.one(&mut v6, &part, frame, &mut come)
+                }
+                _ => DropReason::Bug.into(),
+            };
+            if let Some(slot) = fates.get_mut(usize::from(index)) {
+                *slot = Some(fate);
+            }
+        }
+        come
+    }
+
+    fn part<F: Balanced>(&self, piece: Piece<F>, index: u8, nic: NicId) -> Part<F> {
+        let name = Name::of(&piece);
+        Part { piece, name, packet: name.hash(self.keyed), index, nic }
+    }
+
+    fn one<F: Balanced, B: Frame>(
+        &mut self,
+        known: &mut Known<'_, '_, F>,
+        part: &Part<F>,
+        frame: &mut B,
+        come: &mut Come,
+    ) -> Fate {
+        match self.meet(known, part) {
+            Ok(Way::Unknown) if part.piece.is_first() => {
+                let (way, fate) = self.first(known, part, frame);
+                if let Some(entry) = known.fragments.find(&part.name, part.packet, self.now) {
+                    entry.way = way;
+                    // Of a batch no more than these can be.
+                    let _ = come.try_push(part.packet);
+                }
+                fate
+            }
+            Ok(Way::Unknown) => Fate::AwaitsFirst,
+            Ok(Way::Owner(owner)) => Fate::Settled(Verdict::HandOff(owner, part.nic)),
+            Ok(Way::Host) => punt(self.wiring, part.nic),
+            Ok(Way::Dropped(reason)) => reason.into(),
+            Ok(Way::Flow { sport, dport, id }) => {
+                let parsed = part.piece.later(sport, dport);
+                self.later(known.flows, part, parsed, id, frame).unwrap_or_else(|fate| fate)
+            }
+            Err(fate) => fate,
+        }
+    }
+
+    /// Sees where a fragment's packet goes, as far as we are to know.
+    fn meet<F: Balanced>(
+        &mut self,
+        known: &mut Known<'_, '_, F>,
+        part: &Part<F>,
+    ) -> Result<Way, Fate> {
+        let Part { piece, name, packet, nic, .. } = part;
+        if self.origin == Origin::Wire {
+            let services = self.snapshot.services.family::<F>();
+            if !services.is_vip(piece.dst) && !services.is_server(piece.src) {
+                return Err(punt(self.wiring, *nic));
+            }
+            let keeper = self.steering.keeper(*packet);
+            self.witness.note(part.index, || Fact::Owner(keeper));
+            if keeper != self.counters.worker {
+                return Err(Fate::Settled(Verdict::HandOff(keeper, *nic)));
+            }
+        }
+        if self.origin == Origin::Waited {
+            let entry = known.fragments.find(name, *packet, self.now);
+            return Ok(entry.ok_or(DropReason::FragmentLate)?.way);
+        }
+        piece.check().map_err(DropReason::from)?;
+        Ok(known.fragments.note(piece, name, *packet, self.now)?.way)
+    }
+
+    /// A first fragment goes the way of a whole packet; the others are to follow it.
+    fn first<F: Balanced, B: Frame>(
+        &mut self,
+        known: &mut Known<'_, '_, F>,
+        part: &Part<F>,
+        frame: &mut B,
+    ) -> (Way, Fate) {
+        let parsed = match part.piece.first(frame.head()) {
+            Ok(parsed) => parsed,
+            Err(malformed) => {
+                let reason = DropReason::from(malformed);
+                return (Way::Dropped(reason), reason.into());
+            }
+        };
+        let owner = self.owner(&parsed);
+        if owner != self.counters.worker {
+            return (Way::Owner(owner), Fate::Settled(Verdict::HandOff(owner, part.nic)));
+        }
+        let fate = self.serve_alone(known.flows, (part.index, part.nic, parsed), frame);
+        let fate = fate.unwrap_or_else(|fate| fate);
+        match fate {
+            Fate::Settled(Verdict::Drop(reason)) | Fate::Answered(_, reason) => {
+                (Way::Dropped(reason), fate)
+            }
+            Fate::Settled(Verdict::Punt(_)) => (Way::Host, fate),
+            Fate::Settled(Verdict::HandOff(owner, _)) => (Way::Owner(owner), fate),
+            _ => {
+                let id = self.own_id(known.flows, &parsed);
+                let tuple = parsed.key().tuple;
+                let way = Way::Flow { sport: tuple.sport, dport: tuple.dport, id };
+                (way, renumbered(&part.piece, id, fate, frame))
+            }
+        }
+    }
+
+    fn later<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        part: &Part<F>,
+        parsed: Parsed<F>,
+        id: Option<u32>,
+        frame: &mut B,
+    ) -> Result<Fate, Fate> {
+        let hit = flows.conns().look_up(&parsed.key()).ok_or(DropReason::FragmentLate)?;
+        let item = Item::new(part.index, part.nic, parsed, Probe::default());
+        self.tell_of(flows, &item, hit, Fact::Found);
+        let server = flows.conns().conn(hit.0).ok_or(DropReason::Bug)?.server();
+        let view = self.snapshot.server(server);
+        let service = view.and_then(|view| view.service);
+        if service.is_none() && hit.1 == Direction::Request {
+            return Err(DropReason::ServerRemoved.into());
+        }
+        if let Some(service) = service {
+            // One packet, and each of its bytes once, as if it had come whole.
+            self.traffic(service, server.slot, |counters| {
+                let octets = match hit.1 {
+                    Direction::Request => &counters.in_bytes,
+                    Direction::Reply => &counters.out_bytes,
+                };
+                octets.add(part.piece.len.into());
+            });
+        }
+        let fate = self.forward(flows, &item, hit, view, frame)?;
+        Ok(renumbered(&part.piece, id, fate, frame))
+    }
+
+    /// An identification of ours for a packet that leaves from another address than it came from.
+    fn own_id<F: Balanced>(&mut self, flows: &Flows<'_, F>, parsed: &Parsed<F>) -> Option<u32> {
+        let key = parsed.key();
+        let (id, direction): (ConnId, Direction) = flows.conns().look_up(&key)?;
+        let leaves = flows.conns().conn(id)?.action(direction).tuple.src;
+        if leaves == key.tuple.src {
+            return None;
+        }
+        // Each worker has ids of its own; the upper half, which IPv4 has not, spaces them in time.
+        *self.ip_id = self.ip_id.wrapping_add(self.wiring.workers);
+        Some((self.now.millis() as u32) << 16 | u32::from(*self.ip_id))
+    }
+}
+
+/// Gives a fragment that goes on its packet's own identification; one in a tunnel keeps its own.
+fn renumbered<F: Balanced, B: Frame>(
+    piece: &Piece<F>,
+    id: Option<u32>,
+    fate: Fate,
+    frame: &mut B,
+) -> Fate {
+    let goes_on = matches!(fate, Fate::Settled(Verdict::Transmit(_)) | Fate::Held(_));
+    match id.filter(|_| goes_on) {
+        Some(id) if !piece.renumber(frame.head_mut(), id) => DropReason::Bug.into(),
+        _ => fate,
+    }
+}
