@@ -16,6 +16,14 @@ use crate::ids::Tick;
 /// What a sender is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
+    /// There is no route to the destination's network.
+    NetUnreachable,
+    /// There is no way to the destination.
+    HostUnreachable,
+    /// The destination does not speak the protocol.
+    ProtocolUnreachable,
+    /// A filter on the way forbids it.
+    Prohibited,
     /// Nobody serves the port.
     PortUnreachable,
     /// The packet is too big for the way on; the largest that fits, in bytes.
@@ -44,24 +52,38 @@ pub fn answer<F: IcmpFamily>(
     nic: Mac,
     error: Error,
 ) -> bool {
-    let eth_len = size_of::<Eth>();
-    let Ok((eth, l3)) = Eth::ref_from_prefix(frame.head()) else {
-        return false;
-    };
-    let Some((to, _)) = F::addresses(l3) else {
+    let Ok((eth, _)) = Eth::ref_from_prefix(frame.head()) else {
         return false;
     };
     if eth.dst.is_multicast() {
         return false;
     }
     let eth = Eth { dst: eth.src, src: nic, ethertype: U16::new(F::ETHERTYPE) };
+    wrap::<F>(frame, ip_len, source, error) && eth.write_to_prefix(frame.head_mut()).is_ok()
+}
+
+/// Puts the headers of an error from `source` to its sender before the packet of a frame, of which
+/// `ip_len` bytes are there; the Ethernet header is left to the caller. False if there is no
+/// headroom for it, with the frame unusable.
+pub fn wrap<F: IcmpFamily>(
+    frame: &mut impl Frame,
+    ip_len: usize,
+    source: F::Addr,
+    error: Error,
+) -> bool {
+    let eth_len = size_of::<Eth>();
+    let Some(l3) = frame.head().get(eth_len..) else {
+        return false;
+    };
+    let Some((to, _)) = F::addresses(l3) else {
+        return false;
+    };
     let quoted = ip_len.min(F::ANSWER_MAX - F::HEADERS_LEN).min(l3.len());
     if !frame.truncate(eth_len + quoted) || !frame.push_front(F::HEADERS_LEN) {
         return false;
     }
-    let head = frame.head_mut();
-    eth.write_to_prefix(head).is_ok()
-        && head.get_mut(eth_len..).is_some_and(|l3| F::write_headers(l3, source, to, error))
+    let l3 = frame.head_mut().get_mut(eth_len..);
+    l3.is_some_and(|l3| F::write_headers(l3, source, to, error))
 }
 
 impl IcmpFamily for V4 {
@@ -70,6 +92,10 @@ impl IcmpFamily for V4 {
 
     fn write_headers(l3: &mut [u8], source: Self::Addr, to: Self::Addr, error: Error) -> bool {
         let (kind, code, mtu) = match error {
+            Error::NetUnreachable => (icmp::UNREACHABLE, icmp::NET_UNREACHABLE, 0),
+            Error::HostUnreachable => (icmp::UNREACHABLE, icmp::HOST_UNREACHABLE, 0),
+            Error::ProtocolUnreachable => (icmp::UNREACHABLE, icmp::PROTOCOL_UNREACHABLE, 0),
+            Error::Prohibited => (icmp::UNREACHABLE, icmp::PROHIBITED, 0),
             Error::PortUnreachable => (icmp::UNREACHABLE, icmp::PORT_UNREACHABLE, 0),
             Error::TooBig(mtu) => (icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED, mtu),
             Error::TimeExceeded => (icmp::TIME_EXCEEDED, 0, 0),
@@ -106,10 +132,15 @@ impl IcmpFamily for V6 {
     const ANSWER_MAX: usize = 1280;
 
     fn write_headers(l3: &mut [u8], source: Self::Addr, to: Self::Addr, error: Error) -> bool {
-        const PORT_UNREACHABLE: u8 = 4;
         let (kind, code, mtu) = match error {
-            Error::PortUnreachable => (icmp6::UNREACHABLE, PORT_UNREACHABLE, 0),
-            Error::TooBig(mtu) => (icmp6::PACKET_TOO_BIG, 0, u32::from(mtu)),
+            Error::NetUnreachable => (icmp6::UNREACHABLE, icmp6::NO_ROUTE, 0),
+            // ICMPv6 has no word for the other one that a tunnel could use (RFC 2473 §8.3).
+            Error::HostUnreachable | Error::ProtocolUnreachable => {
+                (icmp6::UNREACHABLE, icmp6::ADDRESS_UNREACHABLE, 0)
+            }
+            Error::Prohibited => (icmp6::UNREACHABLE, icmp6::PROHIBITED, 0),
+            Error::PortUnreachable => (icmp6::UNREACHABLE, icmp6::PORT_UNREACHABLE, 0),
+            Error::TooBig(mtu) => (icmp6::PACKET_TOO_BIG, 0, u32::from(mtu.max(ipv6::MTU_MIN))),
             Error::TimeExceeded => (icmp6::TIME_EXCEEDED, 0, 0),
         };
         let Some(message_len) = l3.len().checked_sub(size_of::<Ipv6>()) else {

@@ -41,6 +41,8 @@ pub mod limits;
 pub mod local_ports;
 pub mod memory;
 pub mod network;
+mod outer_error;
+pub mod path_mtu;
 pub mod pipeline;
 mod prefetch;
 mod related;

@@ -44,8 +44,16 @@ impl<'a, W: Witness> Stage<'a, W> {
         frame: &mut B,
     ) -> Fate {
         let fate = match icmp_error::read(frame.head()) {
-            Some(AnyError::V4(error)) => self.relate(v4, &error, (index, nic), frame),
-            Some(AnyError::V6(error)) => self.relate(v6, &error, (index, nic), frame),
+            Some(AnyError::V4(error)) => match self.look_inside(&error, frame) {
+                None => self.relate(v4, &error, (index, nic), frame),
+                Some((FamilyId::V4, at)) => self.report(v4, (&error, at), (index, nic), frame),
+                Some((FamilyId::V6, at)) => self.report(v6, (&error, at), (index, nic), frame),
+            },
+            Some(AnyError::V6(error)) => match self.look_inside(&error, frame) {
+                None => self.relate(v6, &error, (index, nic), frame),
+                Some((FamilyId::V4, at)) => self.report(v4, (&error, at), (index, nic), frame),
+                Some((FamilyId::V6, at)) => self.report(v6, (&error, at), (index, nic), frame),
+            },
             None => Err(stage::punt(self.wiring, nic)),
         };
         fate.unwrap_or_else(|fate| fate)
@@ -84,7 +92,7 @@ impl<'a, W: Witness> Stage<'a, W> {
     }
 
     /// Hands an error over to the worker that owns the flow, unless that is this one.
-    fn keep_or_hand_off<F: Balanced>(
+    pub(crate) fn keep_or_hand_off<F: Balanced>(
         &mut self,
         key: &FlowKey<F>,
         (index, nic): (u8, NicId),

@@ -31,8 +31,12 @@ impl<W: Witness> Stage<'_, W> {
             Ok(hop) => Some(hop.mtu),
             Err(wait) => self.snapshot.network.mtu(wait.neighbour.nic),
         };
-        let overhead = outer.map_or(0, Outer::overhead);
-        mtu.map(|mtu| usize::from(mtu).saturating_sub(overhead))
+        let Some(outer) = outer else {
+            return mtu.map(usize::from);
+        };
+        let learned = self.counts.paths().mtu(self.keyed, outer.server, self.now);
+        let mtu = mtu.into_iter().chain(learned).min();
+        mtu.map(|mtu| usize::from(mtu).saturating_sub(outer.overhead()))
     }
 
     /// Puts the outer headers of a tunnel before the packet of a flow.

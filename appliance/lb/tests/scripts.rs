@@ -62,6 +62,8 @@ scripts! {
     icmp_foreign
     icmp_fullnat
     icmp_nat
+    icmp_outer
+    icmp_outer_mtu
     icmp_v6
     land_attack
     malformed

@@ -23,10 +23,14 @@ pub const PARAMETER_PROBLEM: u8 = 12;
 pub const NET_UNREACHABLE: u8 = 0;
 /// Code of [`UNREACHABLE`]: no way to the host.
 pub const HOST_UNREACHABLE: u8 = 1;
+/// Code of [`UNREACHABLE`]: the protocol is not spoken.
+pub const PROTOCOL_UNREACHABLE: u8 = 2;
 /// Code of [`UNREACHABLE`]: no such port.
 pub const PORT_UNREACHABLE: u8 = 3;
 /// Code of [`UNREACHABLE`]: too big and not to be fragmented; the MTU follows (RFC 1191).
 pub const FRAGMENTATION_NEEDED: u8 = 4;
+/// Code of [`UNREACHABLE`]: a filter forbids it (RFC 1812 §5.2.7.1).
+pub const PROHIBITED: u8 = 13;
 
 /// ICMP header, RFC 792.
 #[derive(

@@ -19,10 +19,14 @@ pub const ECHO_REPLY: u8 = 129;
 
 /// Code of [`UNREACHABLE`]: no route.
 pub const NO_ROUTE: u8 = 0;
+/// Code of [`UNREACHABLE`]: a filter forbids it.
+pub const PROHIBITED: u8 = 1;
 /// Code of [`UNREACHABLE`]: no way to the address.
 pub const ADDRESS_UNREACHABLE: u8 = 3;
 /// Code of [`UNREACHABLE`]: no such port.
 pub const PORT_UNREACHABLE: u8 = 4;
+/// Code of [`PARAMETER_PROBLEM`]: a next header that the receiver does not know.
+pub const UNKNOWN_NEXT_HEADER: u8 = 1;
 
 /// ICMPv6 header, RFC 4443 §2.1.
 #[derive(

@@ -22,6 +22,8 @@ pub const NEXT_DESTINATION: u8 = 60;
 pub const EXTENSIONS_MAX: usize = 8;
 /// Next header: fragment header.
 pub const NEXT_FRAGMENT: u8 = 44;
+/// What every link carries whole, in bytes (RFC 8200 §5).
+pub const MTU_MIN: u16 = 1280;
 /// Next header: ICMPv6.
 pub const NEXT_ICMP6: u8 = 58;
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::limits::Limits;
+use crate::path_mtu::PathMtus;
 use crate::templates::Templates;
 
 /// What all workers share: per server, how many connections are active and inactive; and the
@@ -19,6 +20,7 @@ use crate::templates::Templates;
 pub struct ServerCounts {
     servers: Box<[ServerCount]>,
     templates: Templates,
+    paths: PathMtus,
 }
 
 /// When a server takes no new connections.
@@ -51,7 +53,14 @@ impl ServerCounts {
         Arc::new(Self {
             servers: (0..limits.servers).map(|_| ServerCount::default()).collect(),
             templates: Templates::new(limits),
+            paths: PathMtus::default(),
         })
+    }
+
+    /// What is known of the ways to tunnel servers.
+    #[inline]
+    pub fn paths(&self) -> &PathMtus {
+        &self.paths
     }
 
     /// The persistence templates.
