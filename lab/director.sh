@@ -68,6 +68,7 @@ wire() {
         address "02:00:5e:00:02:0$((1 + $(index_of "$1")))"
     ip -n "$DIRECTOR_NS" link set "$tap" up
     ip -n "$DIRECTOR_NS" link set "$1" up
+    ip netns exec "$DIRECTOR_NS" sysctl -qw "net.ipv6.conf.$1.disable_ipv6=0"
 }
 
 index_of() {
@@ -83,16 +84,19 @@ address() {
     local vip local_address
     {
         echo "addr replace $DIRECTOR_WAN/24 dev wan"
+        echo "addr replace $DIRECTOR6_WAN/64 dev wan"
         if [[ $TOPOLOGY == two-arm ]]; then
             echo "addr replace $DIRECTOR_LAN/24 dev lan"
+            echo "addr replace $DIRECTOR6_LAN/64 dev lan"
         fi
-        for vip in "${VIPS[@]}"; do
-            echo "addr replace $vip/32 dev wan"
+        for vip in "${VIPS[@]}" "${VIPS6[@]}"; do
+            echo "addr replace $vip dev wan"
         done
-        for local_address in "${LOCALS[@]}"; do
-            echo "addr replace $local_address/32 dev $SERVER_NIC"
+        for local_address in "${LOCALS[@]}" "${LOCALS6[@]}"; do
+            echo "addr replace $local_address dev $SERVER_NIC"
         done
         echo "route replace default via $ROUTER_WAN dev wan"
+        echo "route replace default via $ROUTER6_WAN dev wan"
     } | ip -n "$DIRECTOR_NS" -batch -
 }
 

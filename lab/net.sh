@@ -6,7 +6,7 @@
 #   lab/net.sh clients PREFIX COUNT        give the client COUNT (<= 128) further addresses
 #   lab/net.sh down PREFIX                 end every process in it and remove it
 #   lab/net.sh check-clean PREFIX          list what is left of it; exit 1 if anything is
-#   lab/net.sh facts two-arm|one-arm       names and addresses as KEY=VALUE lines
+#   lab/net.sh facts two-arm|one-arm 4|6   names and addresses as KEY=VALUE lines
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 # shellcheck source=topology.sh
@@ -17,11 +17,16 @@ usage() {
     exit 2
 }
 
-# Creates a namespace whose interfaces start with no IPv6 and no reverse-path filter.
+# Creates a namespace whose interfaces start with no reverse-path filter, and with no IPv6: it is
+# switched on where there are addresses, and then only these.
 make_namespace() {
     ip netns add "$1"
     ip netns exec "$1" sysctl -qw \
-        net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 \
+        net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=1 \
+        net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0 \
+        net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.addr_gen_mode=0 \
+        net.ipv6.conf.all.accept_redirects=0 net.ipv6.conf.default.accept_redirects=0 \
+        net.ipv6.conf.lo.disable_ipv6=0 \
         net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 \
         net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0 \
         net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.default.accept_redirects=0 \
@@ -29,19 +34,21 @@ make_namespace() {
     ip -n "$1" link set lo up
 }
 
-# cable NAMESPACE INTERFACE ADDRESS/LENGTH BRIDGE: a veth pair into a bridge of the director's.
+# cable NAMESPACE INTERFACE ADDRESS ADDRESS6 BRIDGE: a veth pair into a bridge of the director's.
 # Offloads are off, so that what tcpdump sees is what a wire would carry.
 cable() {
-    local ns=$1 interface=$2 address=$3 bridge=$4
+    local ns=$1 interface=$2 address=$3 address6=$4 bridge=$5
     local port=${ns#"$PREFIX"-}-${bridge#br-}
     ip -n "$ns" link add "$interface" type veth peer name "$port" netns "$DIRECTOR_NS"
     ip -n "$DIRECTOR_NS" link set "$port" master "$bridge" up
-    plug "$ns" "$interface" "$address"
+    plug "$ns" "$interface" "$address" "$address6"
 }
 
 plug() {
     ip netns exec "$1" ethtool -K "$2" tx off tso off gso off gro off >/dev/null
-    ip -n "$1" addr add "$3" dev "$2"
+    ip netns exec "$1" sysctl -qw "net.ipv6.conf.$2.disable_ipv6=0"
+    ip -n "$1" addr add "$3/24" dev "$2"
+    ip -n "$1" addr add "$4/64" dev "$2" nodad
     ip -n "$1" link set "$2" up
 }
 
@@ -69,24 +76,28 @@ build_switches() {
 
 build_client() {
     make_namespace "$CLIENT_NS"
-    cable "$CLIENT_NS" eth0 "$CLIENT/24" br-wan
-    # The VIPs are neighbours: the client asks for them by ARP, as an edge router would.
+    cable "$CLIENT_NS" eth0 "$CLIENT" "$CLIENT6" br-wan
+    # The VIPs are neighbours: the client asks for them by ARP or ND, as an edge router would.
     ip -n "$CLIENT_NS" route add "$VIP_PREFIX" dev eth0 src "$CLIENT"
+    ip -n "$CLIENT_NS" route add "$VIP6_PREFIX" dev eth0 src "$CLIENT6"
     ip -n "$CLIENT_NS" link add eth1 type veth peer name far netns "$ROUTER_NS"
-    plug "$CLIENT_NS" eth1 "$FAR_CLIENT/24"
-    plug "$ROUTER_NS" far "$FAR_ROUTER/24"
+    plug "$CLIENT_NS" eth1 "$FAR_CLIENT" "$FAR_CLIENT6"
+    plug "$ROUTER_NS" far "$FAR_ROUTER" "$FAR_ROUTER6"
     ip -n "$CLIENT_NS" route add default via "$FAR_ROUTER" table 100
     ip -n "$CLIENT_NS" rule add from "$FAR_CLIENT" lookup 100
+    ip -n "$CLIENT_NS" route add default via "$FAR_ROUTER6" table 100
+    ip -n "$CLIENT_NS" -6 rule add from "$FAR_CLIENT6" lookup 100
 }
 
 build_router() {
     make_namespace "$ROUTER_NS"
-    ip netns exec "$ROUTER_NS" sysctl -qw net.ipv4.ip_forward=1
-    cable "$ROUTER_NS" wan "$ROUTER_WAN/24" br-wan
+    ip netns exec "$ROUTER_NS" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+    cable "$ROUTER_NS" wan "$ROUTER_WAN" "$ROUTER6_WAN" br-wan
     if [[ $TOPOLOGY == two-arm ]]; then
-        cable "$ROUTER_NS" lan "$ROUTER_LAN/24" br-lan
+        cable "$ROUTER_NS" lan "$ROUTER_LAN" "$ROUTER6_LAN" br-lan
     fi
     ip -n "$ROUTER_NS" route add "$VIP_PREFIX" dev wan
+    ip -n "$ROUTER_NS" route add "$VIP6_PREFIX" dev wan
 }
 
 # Real servers check the reverse path strictly, as many distributions have it.
@@ -96,7 +107,7 @@ build_servers() {
         make_namespace "${RS_NS[index]}"
         ip netns exec "${RS_NS[index]}" sysctl -qw \
             net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1
-        cable "${RS_NS[index]}" eth0 "${RS[index]}/24" "br-$SERVER_NIC"
+        cable "${RS_NS[index]}" eth0 "${RS[index]}" "${RS6[index]}" "br-$SERVER_NIC"
     done
 }
 
@@ -125,7 +136,8 @@ clients() {
         exit 2
     fi
     for ((index = 0; index < count; index++)); do
-        echo "addr replace $CLIENT_EXTRA.$((CLIENT_EXTRA_FIRST + index))/32 dev eth0"
+        echo "addr replace $CLIENT_EXTRA$((CLIENT_EXTRA_FIRST + index))/32 dev eth0"
+        echo "addr replace $CLIENT6_EXTRA$((CLIENT_EXTRA_FIRST + index))/128 dev eth0 nodad"
     done | ip -n "$CLIENT_NS" -batch -
 }
 
@@ -185,15 +197,26 @@ check_clean() {
 
 facts() {
     use_topology "$1"
-    local name
-    for name in TOPOLOGY CLIENT FAR_CLIENT CLIENT_EXTRA CLIENT_EXTRA_FIRST VIP_NAT VIP_FULLNAT \
-        VIP_TUN VIP_DR VIP_MIXED VIP_IDLE DIRECTOR_WAN DIRECTOR_LAN MAC_WAN MAC_LAN SERVER_NIC \
-        METRICS; do
+    local name variable
+    for name in CLIENT FAR_CLIENT CLIENT_EXTRA VIP_NAT VIP_FULLNAT VIP_TUN VIP_DR VIP_MIXED \
+        VIP_IDLE VIP_CROSS DIRECTOR_WAN DIRECTOR_LAN ROUTER_WAN; do
+        variable=$name
+        if [[ $2 == 6 ]]; then
+            variable=$(sed -E 's/^(FAR_CLIENT|[A-Z]+)/\16/' <<< "$name")
+        fi
+        echo "$name=${!variable}"
+    done
+    for name in TOPOLOGY CLIENT_EXTRA_FIRST MAC_WAN MAC_LAN SERVER_NIC METRICS; do
         echo "$name=${!name}"
     done
     echo "NICS=${NICS[*]}"
-    echo "RS=${RS[*]}"
-    echo "LOCALS=${LOCALS[*]}"
+    if [[ $2 == 6 ]]; then
+        echo "RS=${RS6[*]}"
+        echo "LOCALS=${LOCALS6[*]}"
+    else
+        echo "RS=${RS[*]}"
+        echo "LOCALS=${LOCALS[*]}"
+    fi
 }
 
 case ${1-}:$# in
@@ -201,6 +224,6 @@ case ${1-}:$# in
     clients:3) clients "$2" "$3" ;;
     down:2) down "$2" ;;
     check-clean:2) check_clean "$2" ;;
-    facts:2) facts "$2" ;;
+    facts:3) facts "$2" "$3" ;;
     *) usage ;;
 esac

@@ -32,18 +32,18 @@ in_server() {
     local index=$1
     shift
     ip netns exec "${RS_NS[index]}" env STATE_DIR="$STATE/rs$((index + 1))" \
-        DECAP="$STATE/decap.bpf.o" GATEWAY="$ROUTER_LAN" "$@"
+        DECAP="$STATE/decap.bpf.o" GATEWAY="$ROUTER_LAN" GATEWAY6="$ROUTER6_LAN" "$@"
 }
 
 # Every server serves all modes; in the service with mixed modes each has one.
 set_up() {
-    in_server "$1" "$scripts/nat.sh" up "$DIRECTOR_LAN"
-    in_server "$1" "$scripts/fullnat.sh" up "${LOCALS[@]}"
-    in_server "$1" "$scripts/dr.sh" up "$VIP_DR"
-    in_server "$1" "$scripts/tun.sh" up "$VIP_TUN"
+    in_server "$1" "$scripts/nat.sh" up "$DIRECTOR_LAN" "$DIRECTOR6_LAN"
+    in_server "$1" "$scripts/fullnat.sh" up "${LOCALS[@]}" "${LOCALS6[@]}"
+    in_server "$1" "$scripts/dr.sh" up "$VIP_DR" "$VIP6_DR"
+    in_server "$1" "$scripts/tun.sh" up "$VIP_TUN" "$VIP6_TUN" "$VIP_CROSS" "$VIP6_CROSS"
     case $1 in
-        1) in_server 1 "$scripts/dr.sh" up "$VIP_MIXED" ;;
-        2) in_server 2 "$scripts/tun.sh" up "$VIP_MIXED" ;;
+        1) in_server 1 "$scripts/dr.sh" up "$VIP_MIXED" "$VIP6_MIXED" ;;
+        2) in_server 2 "$scripts/tun.sh" up "$VIP_MIXED" "$VIP6_MIXED" ;;
     esac
 }
 
@@ -68,6 +68,8 @@ http {
     server {
         listen 80 backlog=1024;
         listen 8080 backlog=1024;
+        listen [::]:80 backlog=1024;
+        listen [::]:8080 backlog=1024;
         default_type text/plain;
         location = / {
             return 200 "$name \$remote_addr:\$remote_port \$server_addr:\$server_port\n";
@@ -97,7 +99,7 @@ serve() {
 await_echo() {
     local tries
     for tries in $(seq 100); do
-        if [[ -n $(in_server "$1" ss -Hlun sport = :7) ]]; then
+        if [[ -n $(in_server "$1" ss -6Hlun sport = :7) ]]; then
             return
         fi
         sleep 0.05

@@ -4,7 +4,8 @@
 #
 # use_topology two-arm|one-arm sets the variables below; README.md has the picture.
 # Prefixes: 198.51.100.0/24 client segment, 10.0.0.0/24 server segment, 192.0.2.0/24 VIPs,
-# 203.0.113.0/24 clients beyond the router.
+# 203.0.113.0/24 clients beyond the router. Everything has an IPv6 address besides, with the same
+# last part: 2001:db8:51::/64, 2001:db8:10::/64, 2001:db8:c::/64, 2001:db8:71::/64.
 
 VIP_NAT=192.0.2.1
 VIP_FULLNAT=192.0.2.2
@@ -18,13 +19,34 @@ VIPS=("$VIP_NAT" "$VIP_FULLNAT" "$VIP_TUN" "$VIP_DR" "$VIP_MIXED" "$VIP_IDLE")
 VIP_PREFIX=192.0.2.0/24
 
 CLIENT=198.51.100.10
-CLIENT_EXTRA=198.51.100
+CLIENT_EXTRA=198.51.100.
 CLIENT_EXTRA_FIRST=64
 CLIENT_EXTRA_MAX=128
 FAR_CLIENT=203.0.113.10
 FAR_ROUTER=203.0.113.254
 ROUTER_WAN=198.51.100.254
 DIRECTOR_WAN=198.51.100.1
+
+VIP6_NAT=2001:db8:c::1
+VIP6_FULLNAT=2001:db8:c::2
+VIP6_TUN=2001:db8:c::3
+VIP6_DR=2001:db8:c::4
+VIP6_MIXED=2001:db8:c::5
+VIP6_IDLE=2001:db8:c::6
+VIPS6=("$VIP6_NAT" "$VIP6_FULLNAT" "$VIP6_TUN" "$VIP6_DR" "$VIP6_MIXED" "$VIP6_IDLE")
+VIP6_PREFIX=2001:db8:c::/64
+# Serve clients of their own family by servers of the other one, through tunnels.
+VIP_CROSS=192.0.2.7
+VIP6_CROSS=2001:db8:c::7
+VIPS+=("$VIP_CROSS")
+VIPS6+=("$VIP6_CROSS")
+
+CLIENT6=2001:db8:51::10
+CLIENT6_EXTRA=2001:db8:51::
+FAR_CLIENT6=2001:db8:71::10
+FAR_ROUTER6=2001:db8:71::254
+ROUTER6_WAN=2001:db8:51::254
+DIRECTOR6_WAN=2001:db8:51::1
 
 # Where the director is asked for /metrics, in its own namespace.
 METRICS=127.0.0.1:9109
@@ -43,6 +65,10 @@ use_topology() {
             ROUTER_LAN=10.0.0.254
             RS=(10.0.0.11 10.0.0.12 10.0.0.13)
             LOCALS=(10.0.0.101 10.0.0.102 10.0.0.103 10.0.0.104)
+            DIRECTOR6_LAN=2001:db8:10::1
+            ROUTER6_LAN=2001:db8:10::254
+            RS6=(2001:db8:10::11 2001:db8:10::12 2001:db8:10::13)
+            LOCALS6=(2001:db8:10::101 2001:db8:10::102 2001:db8:10::103 2001:db8:10::104)
             ;;
         one-arm)
             NICS=(wan)
@@ -51,6 +77,10 @@ use_topology() {
             ROUTER_LAN=$ROUTER_WAN
             RS=(198.51.100.11 198.51.100.12 198.51.100.13)
             LOCALS=(198.51.100.201 198.51.100.202 198.51.100.203 198.51.100.204)
+            DIRECTOR6_LAN=$DIRECTOR6_WAN
+            ROUTER6_LAN=$ROUTER6_WAN
+            RS6=(2001:db8:51::11 2001:db8:51::12 2001:db8:51::13)
+            LOCALS6=(2001:db8:51::201 2001:db8:51::202 2001:db8:51::203 2001:db8:51::204)
             ;;
         *)
             echo "no topology named '$TOPOLOGY'; there are two-arm and one-arm" >&2

@@ -14,5 +14,5 @@ shift
 [ "$verb" = up ] || exit 0
 
 for local; do
-    ip -4 route get "$local" >/dev/null 2>&1 || die "no route to the local address $local"
+    ip route get "$local" >/dev/null 2>&1 || die "no route to the local address $local"
 done

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Makes this machine a real server for NAT (ipvsadm -m), or undoes that.
 #
-#   nat.sh up DIRECTOR
+#   nat.sh up DIRECTOR [DIRECTOR-IPV6]
 #   nat.sh down
 #
 # The director changes the destination of requests and has to see every reply to change it back:
@@ -11,21 +11,28 @@
 # be answered directly and never reach the service; use FULLNAT for them.
 set -eu
 . "$(dirname "$0")/steps.sh"
-begin 'DIRECTOR' "$@"
+begin 'DIRECTOR [DIRECTOR-IPV6]' "$@"
+shift
 before=$STATE_DIR/default-route
 
 if [ "$verb" = up ]; then
-    [ $# -eq 2 ] || die "name the director's address: $0 up DIRECTOR"
-    note nat route
-    [ -f "$before" ] || ip -4 route show default | head -n 1 > "$before"
-    ip route replace default via "$2"
-elif noted nat route; then
-    ip route del default 2>/dev/null || true
-    if [ -s "$before" ]; then
-        # Unquoted: the line is the arguments of "ip route", as "ip route show" printed them.
-        # shellcheck disable=SC2046
-        ip route add $(cat "$before")
-    fi
-    rm -f "$before"
+    [ $# -gt 0 ] || die "name the director's address: $0 up DIRECTOR"
+    for director; do
+        family=$(family_of "$director")
+        note nat "$family"
+        [ -f "$before$family" ] || ip "$family" route show default | head -n 1 > "$before$family"
+        ip "$family" route replace default via "$director"
+    done
+else
+    for family in -4 -6; do
+        noted nat "$family" || continue
+        ip "$family" route del default 2>/dev/null || true
+        if [ -s "$before$family" ]; then
+            # Unquoted: the line is the arguments of "ip route", as "ip route show" printed them.
+            # shellcheck disable=SC2046
+            ip "$family" route add $(cat "$before$family")
+        fi
+        rm -f "$before$family"
+    done
     forget nat
 fi

@@ -26,6 +26,11 @@ begin() {
     [ "$(id -u)" -eq 0 ] || die "needs root: it changes addresses and kernel settings"
 }
 
+# The address family of an address, as ip takes it.
+family_of() {
+    case $1 in *:*) echo -6 ;; *) echo -4 ;; esac
+}
+
 # A user is MODE-VIP; its file lists the words for what "down" has to undo.
 user_file() {
     echo "$STATE_DIR/users/$1"
@@ -73,34 +78,37 @@ hide_vips_from_arp() {
 
 # add_vip USER VIP INTERFACE
 add_vip() {
-    if [ -z "$(ip -4 -o addr show dev "$3" to "$2/32")" ]; then
-        ip addr add "$2/32" dev "$3"
+    if [ -z "$(ip "$(family_of "$2")" -o addr show dev "$3" to "$2")" ]; then
+        ip addr add "$2" dev "$3"
         note "$1" "address $3"
     fi
 }
 
 remove_vip() {
     if noted "$1" "address $3"; then
-        ip addr del "$2/32" dev "$3" 2>/dev/null || true
+        ip "$(family_of "$2")" addr del "$2" dev "$3" 2>/dev/null || true
     fi
 }
 
-# With GATEWAY set, replies from a VIP leave by that router, whatever the default route is; what
-# is on a connected network still goes there directly.
+# With GATEWAY set (GATEWAY6 for IPv6), replies from a VIP leave by that router, whatever the default
+# route is; what is on a connected network still goes there directly.
 add_reply_route() {
-    [ -n "${GATEWAY-}" ] || return 0
-    ip route replace default via "$GATEWAY" table "$TABLE"
+    family=$(family_of "$2")
+    case $family in -6) gateway=${GATEWAY6-} ;; *) gateway=${GATEWAY-} ;; esac
+    [ -n "$gateway" ] || return 0
+    ip "$family" route replace default via "$gateway" table "$TABLE"
     noted "$1" rules && return
-    ip rule add from "$2/32" pref "$RULE" lookup main suppress_prefixlength 0
-    ip rule add from "$2/32" pref "$((RULE + 1))" lookup "$TABLE"
+    ip "$family" rule add from "$2" pref "$RULE" lookup main suppress_prefixlength 0
+    ip "$family" rule add from "$2" pref "$((RULE + 1))" lookup "$TABLE"
     note "$1" rules
 }
 
 remove_reply_route() {
     noted "$1" rules || return 0
-    ip rule del from "$2/32" pref "$RULE" 2>/dev/null || true
-    ip rule del from "$2/32" pref "$((RULE + 1))" 2>/dev/null || true
-    if [ -z "$(ip rule show pref "$((RULE + 1))")" ]; then
-        ip route flush table "$TABLE"
+    family=$(family_of "$2")
+    ip "$family" rule del from "$2" pref "$RULE" 2>/dev/null || true
+    ip "$family" rule del from "$2" pref "$((RULE + 1))" 2>/dev/null || true
+    if [ -z "$(ip "$family" rule show pref "$((RULE + 1))")" ]; then
+        ip "$family" route flush table "$TABLE"
     fi
 }

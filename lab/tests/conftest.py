@@ -39,6 +39,12 @@ def lab(request):
     assert "panicked" not in log, log
 
 
+@pytest.fixture
+def mode(request, lab):
+    """A forwarding mode with the VIP that it has in this lab."""
+    return lab.mode(request.param)
+
+
 @pytest.fixture(autouse=True)
 def a_clean_start_and_a_balanced_end(request):
     """Each test starts without services, and after it every frame must be accounted for."""

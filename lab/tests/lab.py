@@ -35,10 +35,13 @@ class Shape:
     big_mb: int = 100
     rss: tuple[str, ...] = ()
     owner: str = "hash"
+    family: int = 4
 
     def __str__(self) -> str:
         name = f"{self.topology}-{self.workers}w-{self.queues}q"
-        return "-".join((name, *self.rss, self.owner)) if self.rss else name
+        if self.rss:
+            name = "-".join((name, *self.rss, self.owner))
+        return f"{name}-ipv6" if self.family == 6 else name
 
 
 @dataclass(frozen=True)
@@ -60,21 +63,34 @@ class Answer:
 
 @dataclass(frozen=True)
 class Mode:
-    """A forwarding mode: its ipvsadm option and the VIP its services use."""
+    """A forwarding mode: its ipvsadm option and the VIP that its services use in a lab."""
 
     name: str
     option: str
     vip: str
-    translates_ports: bool
-    server_sees_client: bool
+
+    @property
+    def host(self) -> str:
+        """The VIP as it stands before a port."""
+        return bracketed(self.vip)
+
+    @property
+    def translates_ports(self) -> bool:
+        return self.name in TRANSLATING
+
+    @property
+    def server_sees_client(self) -> bool:
+        return self.name != "FULLNAT"
 
 
-MODES = [
-    Mode("NAT", "-m", "192.0.2.1", True, True),
-    Mode("FULLNAT", "-b", "192.0.2.2", True, False),
-    Mode("TUN", "-i", "192.0.2.3", False, True),
-    Mode("DR", "-g", "192.0.2.4", False, True),
-]
+OPTIONS = {"NAT": "-m", "FULLNAT": "-b", "TUN": "-i", "DR": "-g"}
+MODES = list(OPTIONS)
+TRANSLATING = ["NAT", "FULLNAT"]
+
+
+def bracketed(address: str) -> str:
+    """An address as it stands before a port."""
+    return f"[{address}]" if ":" in address else address
 
 
 def run(*command: str, check: bool = True, timeout: float = 60, **options):
@@ -97,11 +113,16 @@ class Lab:
         self.shape = shape
         self.state = Path("/run/pointsman-lab") / prefix
         self.socket = str(self.state / "control.sock")
-        facts = run(str(LAB / "net.sh"), "facts", shape.topology).stdout
+        facts = run(str(LAB / "net.sh"), "facts", shape.topology, str(shape.family)).stdout
         self.facts = dict(line.split("=", 1) for line in facts.splitlines())
         self.rs = self.facts["RS"].split()
         self.locals = self.facts["LOCALS"].split()
         self.director_pids: list[int] = []
+        self.ip = "ip6" if shape.family == 6 else "ip"
+        self.nat, self.fullnat, self.tun, self.dr = map(self.mode, MODES)
+
+    def mode(self, name: str) -> Mode:
+        return Mode(name, OPTIONS[name], self.facts[f"VIP_{name}"])
 
     def up(self) -> None:
         try:
@@ -137,6 +158,13 @@ class Lab:
             assert time.monotonic() < deadline, f"not logged: {until_logged}"
             time.sleep(0.02)
 
+    def await_saved(self, rules: str) -> None:
+        """Waits until the rules are in their file, as they are some milliseconds after a change."""
+        deadline = time.monotonic() + 5
+        while (self.state / "saved.rules").read_text() != rules:
+            assert time.monotonic() < deadline, "the rules were not saved"
+            time.sleep(0.005)
+
     def script(self, name: str, *arguments: str) -> None:
         environment = {
             **os.environ,
@@ -166,13 +194,13 @@ class Lab:
     def service(self, mode: Mode, port: int = 80, *, protocol: str = "-t", scheduler: str = "rr",
                 server_port: int | None = None, weights: tuple[int, ...] = (1, 1, 1)) -> None:
         """Adds a service with one server per weight, all in one mode."""
-        name = f"{protocol} {mode.vip}:{port}"
+        name = f"{protocol} {mode.host}:{port}"
         self.ctl(f"-A {name} -s {scheduler}")
         if mode.option == "-b":
             for address in self.locals:
                 self.ctl(f"-P {name} -z {address}")
         for address, weight in zip(self.rs, weights):
-            target = f"{address}:{server_port or port}"
+            target = f"{bracketed(address)}:{server_port or port}"
             self.ctl(f"-a {name} -r {target} {mode.option} -w {weight}")
 
     def client_for(self, mode: Mode) -> str:
@@ -184,6 +212,12 @@ class Lab:
         if self.shape.topology == "one-arm" and mode.name == "NAT":
             return self.facts["FAR_CLIENT"]
         return self.facts["CLIENT"]
+
+    def extra_clients(self, count: int) -> list[str]:
+        """Gives the client further addresses."""
+        self.script("net.sh", "clients", self.prefix, str(count))
+        prefix, first = self.facts["CLIENT_EXTRA"], int(self.facts["CLIENT_EXTRA_FIRST"])
+        return [f"{prefix}{first + index}" for index in range(count)]
 
     def fetch(self, client: str, url: str, count: int, parallel: int = 1) -> list[Answer]:
         """Fetches a page `count` times, each over a connection of its own."""
@@ -297,8 +331,8 @@ def bad_checksums(file: Path) -> list[str]:
     Where TCP's is 0, Linux may send 0xffff, which is the same number to a receiver but not to
     Wireshark.
     """
-    headers = ("ip", "tcp", "udp", "icmp")
-    switches = [f"{header}.check_checksum:TRUE" for header in headers if header != "icmp"]
+    headers = ("ip", "tcp", "udp", "icmp", "icmpv6")
+    switches = [f"{header}.check_checksum:TRUE" for header in headers[:3]]
     wanted = " || ".join(f'{header}.checksum.status == "Bad"' for header in headers)
     wanted = f"({wanted}) && !(tcp.checksum == 0xffff)"
     options = [word for switch in switches for word in ("-o", switch)]
@@ -314,14 +348,16 @@ def fields(file: Path, *names: str, occurrence: str = "a") -> list[list[str]]:
 
 
 def addresses_in(file: Path) -> set[str]:
-    """Every IPv4 address that outer headers in a capture name."""
-    return {address for row in fields(file, "ip.src", "ip.dst", occurrence="f")
-            for address in row}
+    """Every address that outer headers in a capture name."""
+    names = ("ip.src", "ip.dst", "ipv6.src", "ipv6.dst")
+    rows = fields(file, *names, occurrence="f")
+    return {address for row in rows for address in row if address}
 
 
 def ip_bytes(file: Path) -> list[int]:
     """Length of each IP packet in a capture, in bytes."""
-    return [int(length) for [length] in fields(file, "ip.len", occurrence="f")]
+    rows = fields(file, "ip.len", "ipv6.plen", occurrence="f")
+    return [int(v4) if v4 else 40 + int(v6) for v4, v6 in rows]
 
 
 def spread(answers: list[Answer]) -> Counter:

@@ -3,19 +3,23 @@
 
 import pytest
 
-from lab import MODES, Shape, addresses_in, ip_bytes
+from lab import MODES, Mode, Shape, addresses_in, ip_bytes
 
-SHAPES = [Shape(workers=2, queues=1, big_mb=1), Shape("one-arm", workers=2, queues=2, big_mb=1)]
+SHAPES = [
+    Shape(workers=2, queues=1, big_mb=1),
+    Shape("one-arm", workers=2, queues=2, big_mb=1),
+    Shape(workers=4, queues=4, big_mb=1, family=6),
+]
 pytestmark = pytest.mark.parametrize("lab", SHAPES, indirect=True, scope="module")
-each_mode = pytest.mark.parametrize("mode", MODES)
+each_mode = pytest.mark.parametrize("mode", MODES, indirect=True)
 protocols = pytest.mark.parametrize("protocol", ["TCP", "UDP"])
 
 
-def talk(lab, client: str, vip: str, protocol: str) -> None:
+def talk(lab, client: str, mode: Mode, protocol: str) -> None:
     if protocol == "TCP":
-        lab.fetch(client, f"http://{vip}/", 20)
+        lab.fetch(client, f"http://{mode.host}/", 20)
     else:
-        lab.echo(client, vip, 7, count=3, sources=20)
+        lab.echo(client, mode.vip, 7, count=3, sources=20)
     lab.let_connections_close()
 
 
@@ -23,15 +27,15 @@ def talk(lab, client: str, vip: str, protocol: str) -> None:
 @each_mode
 def test_a_services_counters_are_what_its_wire_carried(lab, mode, protocol):
     port = 80 if protocol == "TCP" else 7
-    name = f"{protocol} {mode.vip}:{port}"
+    name = f"{protocol} {mode.host}:{port}"
     lab.service(mode, port, protocol="-t" if protocol == "TCP" else "-u")
     nic = lab.facts["MAC_WAN"]
-    between = f"ip and host {mode.vip} and host {lab.client_for(mode)}"
+    between = f"{lab.ip} and (tcp or udp) and host {mode.vip} and host {lab.client_for(mode)}"
     to_nic = f"{between} and ether dst {nic} and dst host {mode.vip}"
     from_nic = f"{between} and ether src {nic} and src host {mode.vip}"
     with (lab.capture("director", "wan-nic", to_nic) as requests,
           lab.capture("director", "wan-nic", from_nic, name="replies") as replies):
-        talk(lab, lab.client_for(mode), mode.vip, protocol)
+        talk(lab, lab.client_for(mode), mode, protocol)
     sizes_in, sizes_out = ip_bytes(requests), ip_bytes(replies)
     assert bool(sizes_out) == mode.translates_ports, "replies of TUN and DR pass us by"
     want = [20, len(sizes_in), len(sizes_out), sum(sizes_in), sum(sizes_out)]
@@ -51,11 +55,13 @@ def test_each_request_leaves_once_towards_the_server(lab, mode):
     nic, port = lab.facts["SERVER_NIC"], "udp dst port 7"
     inbound = f"ether dst {lab.facts['MAC_WAN']} and {port}"
     source = f"ether src {lab.facts['MAC_' + nic.upper()]}"
-    outbound = f"{source} and {'ip proto 4' if mode.name == 'TUN' else port}"
+    tunnel = "ip proto 4" if lab.ip == "ip" else "ip6 proto 41"
+    outbound = f"{source} and {tunnel if mode.name == 'TUN' else port}"
     with (lab.capture("director", "wan-nic", inbound) as requests,
           lab.capture("director", f"{nic}-nic", outbound, name="forwarded") as forwarded):
-        talk(lab, lab.client_for(mode), mode.vip, "UDP")
-    header = 20 if mode.name == "TUN" else 0
+        talk(lab, lab.client_for(mode), mode, "UDP")
+    outer = 20 if lab.ip == "ip" else 40
+    header = outer if mode.name == "TUN" else 0
     assert ip_bytes(forwarded) == [size + header for size in ip_bytes(requests)]
     assert len(ip_bytes(requests)) == 60
     servers = addresses_in(forwarded) & set(lab.rs)
@@ -63,11 +69,11 @@ def test_each_request_leaves_once_towards_the_server(lab, mode):
 
 
 def test_zeroed_counters_start_again(lab):
-    mode = MODES[1]
+    mode = lab.fullnat
     lab.service(mode)
-    lab.fetch(lab.client_for(mode), f"http://{mode.vip}/", 3)
+    lab.fetch(lab.client_for(mode), f"http://{mode.host}/", 3)
     lab.let_connections_close()
-    lab.ctl(f"-Z -t {mode.vip}:80")
-    assert lab.stats(f"TCP {mode.vip}:80") == [0, 0, 0, 0, 0]
-    lab.fetch(lab.client_for(mode), f"http://{mode.vip}/", 2)
-    assert lab.stats(f"TCP {mode.vip}:80")[0] == 2
+    lab.ctl(f"-Z -t {mode.host}:80")
+    assert lab.stats(f"TCP {mode.host}:80") == [0, 0, 0, 0, 0]
+    lab.fetch(lab.client_for(mode), f"http://{mode.host}/", 2)
+    assert lab.stats(f"TCP {mode.host}:80")[0] == 2

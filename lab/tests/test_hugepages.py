@@ -34,9 +34,9 @@ def pages_for_a_while():
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])
 def test_traffic_flows_and_the_pages_come_back(pages_for_a_while, lab, signal):
     client = lab.facts["CLIENT"]
-    for mode in MODES:
+    for mode in map(lab.mode, MODES):
         lab.service(mode)
-        answers = lab.fetch(client, f"http://{mode.vip}/", 6)
+        answers = lab.fetch(client, f"http://{mode.host}/", 6)
         assert spread(answers) == {"rs1": 2, "rs2": 2, "rs3": 2}
     in_use = free_pages()
     lab.stop(signal)

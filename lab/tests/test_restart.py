@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import CURL_REFUSED, CURL_TIMED_OUT, MODES, Shape, fields, run, spread
+from lab import CURL_REFUSED, CURL_TIMED_OUT, MODES, Shape, bracketed, fields, run, spread
 
-SHAPE = Shape(workers=4, queues=4, big_mb=1)
+SHAPES = [Shape(workers=4, queues=4, big_mb=1, family=family) for family in (4, 6)]
+pytestmark = pytest.mark.parametrize("lab", SHAPES, indirect=True, scope="module")
 
 
 def host_state(lab) -> tuple[list, list]:
@@ -22,7 +23,8 @@ def host_state(lab) -> tuple[list, list]:
         for address in link.get("addr_info", [])
         if link["ifname"] in ("wan", "lan")
     ]
-    routes = [(route["dst"], route.get("gateway")) for route in shown("route", "show")]
+    routes = [(route["dst"], route.get("gateway")) for family in ("-4", "-6")
+              for route in shown(family, "route", "show")]
     return addresses, routes
 
 
@@ -34,22 +36,24 @@ def carrier(lab, interface: str) -> bool:
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])
 def test_vips_routes_and_rules_outlive_the_director(lab, signal):
     client = lab.facts["CLIENT"]
-    for mode in MODES:
+    for mode in map(lab.mode, MODES):
         lab.service(mode)
     rules = lab.ctl("-S -n").stdout
     before = host_state(lab)
+    lab.await_saved(rules)
     lab.stop(signal)
     assert not carrier(lab, "wan"), "VRRP learns of our end by the carrier"
     # Not of a service: this SYN may wait for ARP, and be scheduled after the restart.
-    silence = lab.curl_status(client, f"http://{lab.facts['VIP_IDLE']}/", seconds=1)
+    silence = lab.curl_status(client, f"http://{bracketed(lab.facts['VIP_IDLE'])}/", seconds=1)
     assert silence in (CURL_REFUSED, CURL_TIMED_OUT)
     lab.start()
     assert host_state(lab) == before
     assert lab.ctl("-S -n").stdout == rules
-    syn = f"tcp[tcpflags] == tcp-syn and not host {lab.facts['VIP_IDLE']}"
+    flags = "tcp[13]" if lab.ip == "ip" else "ip6 proto 6 and ip6[53]"
+    syn = f"{flags} == 2 and not host {lab.facts['VIP_IDLE']}"
     with lab.capture("client", "eth0", syn) as attempts:
-        for mode in MODES:
-            answers = lab.fetch(client, f"http://{mode.vip}/", 6)
+        for mode in map(lab.mode, MODES):
+            answers = lab.fetch(client, f"http://{mode.host}/", 6)
             assert spread(answers) == {"rs1": 2, "rs2": 2, "rs3": 2}
     assert len(fields(attempts, "tcp.dstport")) == 24, "no SYN had to be sent again"
 
@@ -65,15 +69,15 @@ def test_sigterm_takes_the_socket_and_the_nics_along(lab):
 
 def test_sighup_reads_the_timeouts_again_and_refuses_a_wrong_file(lab):
     config = lab.state / "pointsman.toml"
-    lab.service(MODES[0])
+    lab.service(lab.nat)
     right = config.read_text()
     try:
         config.write_text(right + "\n[timeouts]\ntcp_established = 77\n")
-        lab.hang_up("[timeouts] read again")
+        lab.hang_up("read again; in force: tcp_established = 77")
         assert "77 120 300" in lab.ctl("-L --timeout").stdout
         config.write_text(right + "\n[timeouts]\ntcp_estabished = 78\n")
         lab.hang_up("the nearest valid one is `tcp_established`")
         assert "77 120 300" in lab.ctl("-L --timeout").stdout
     finally:
         config.write_text(right)
-    lab.fetch(lab.facts["CLIENT"], f"http://{MODES[0].vip}/", 6)
+    lab.fetch(lab.facts["CLIENT"], f"http://{lab.nat.host}/", 6)

@@ -11,19 +11,17 @@ LANDING = Shape("two-arm", workers=4, queues=4, big_mb=1, rss=("tuple", "tuple")
 pytestmark = pytest.mark.parametrize("lab", [BY_END, LANDING], indirect=True, scope="module")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", MODES, indirect=True)
 def test_no_frame_is_handed_over(lab, mode):
     if lab.shape.owner == "landing" and mode.name == "NAT":
-        refused = lab.ctl(f"-A -t {mode.vip}:80 -s rr")
-        refused = lab.ctl(f"-a -t {mode.vip}:80 -r {lab.rs[0]}:80 -m", check=False)
+        refused = lab.ctl(f"-A -t {mode.host}:80 -s rr")
+        refused = lab.ctl(f"-a -t {mode.host}:80 -r {lab.rs[0]}:80 -m", check=False)
         assert refused.returncode != 0 and 'owner = "hash"' in refused.stderr
         return
     lab.service(mode)
-    lab.script("net.sh", "clients", lab.prefix, str(CLIENTS))
-    prefix, first = lab.facts["CLIENT_EXTRA"], int(lab.facts["CLIENT_EXTRA_FIRST"])
-    sources = [f"{prefix}.{first + index}" for index in range(CLIENTS)]
+    sources = lab.extra_clients(CLIENTS)
     before = lab.ledger()
-    answers = lab.fetch_from_all(sources, f"http://{mode.vip}/", 2)
+    answers = lab.fetch_from_all(sources, f"http://{mode.host}/", 2)
     assert len(answers) == 2 * CLIENTS
     after = lab.ledger()
     handed = [late - early for late, early in zip(

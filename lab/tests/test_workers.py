@@ -15,18 +15,18 @@ SHAPES = [
     Shape("two-arm", workers=4, queues=1, big_mb=10),
     Shape("two-arm", workers=4, queues=4, big_mb=10),
     Shape("one-arm", workers=4, queues=4, big_mb=10),
+    Shape("two-arm", workers=4, queues=1, big_mb=10, family=6),
+    Shape("one-arm", workers=4, queues=4, big_mb=10, family=6),
 ]
 pytestmark = pytest.mark.parametrize("lab", SHAPES, indirect=True, scope="module")
-each_mode = pytest.mark.parametrize("mode", MODES)
+each_mode = pytest.mark.parametrize("mode", MODES, indirect=True)
 
 
 def clients(lab, mode) -> list[str]:
     """64 addresses, or the far one alone where the mode serves no near client (lab.py)."""
     if lab.client_for(mode) != lab.facts["CLIENT"]:
         return [lab.client_for(mode)]
-    lab.script("net.sh", "clients", lab.prefix, str(CLIENTS))
-    prefix, first = lab.facts["CLIENT_EXTRA"], int(lab.facts["CLIENT_EXTRA_FIRST"])
-    return [f"{prefix}.{first + index}" for index in range(CLIENTS)]
+    return lab.extra_clients(CLIENTS)
 
 
 @each_mode
@@ -34,11 +34,11 @@ def test_many_clients_are_all_answered_in_turn(lab, mode):
     lab.service(mode)
     sources = clients(lab, mode)
     each = 256 // len(sources)
-    answers = lab.fetch_from_all(sources, f"http://{mode.vip}/", each)
+    answers = lab.fetch_from_all(sources, f"http://{mode.host}/", each)
     counts = spread(answers)
     assert sum(counts.values()) == 256
     assert max(counts.values()) - min(counts.values()) <= 1, "workers share the turns"
-    assert lab.stats(f"TCP {mode.vip}:80")[0] == 256
+    assert lab.stats(f"TCP {mode.host}:80")[0] == 256
 
 
 @each_mode
@@ -46,12 +46,12 @@ def test_files_pass_whole_in_both_directions(lab, mode):
     lab.service(mode)
     want = (lab.state / "data/big.sha256").read_text().strip()
     client = lab.client_for(mode)
-    fetch = f"curl -sS --max-time 60 --interface {client} http://{mode.vip}/big | sha256sum"
+    fetch = f"curl -sS --max-time 60 --interface {client} http://{mode.host}/big | sha256sum"
     got = lab.inside("client", "bash", "-o", "pipefail", "-c", fetch).stdout.split()[0]
     assert got == want
     lab.inside("client", "curl", "-sS", "--fail", "--max-time", "60", "-T",
                str(lab.state / "data/big"), "--interface", client,
-               f"http://{mode.vip}/upload/{mode.name}")
+               f"http://{mode.host}/upload/{mode.name}")
     [stored] = (lab.state / "data").glob(f"rs*/upload/{mode.name}")
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == want
 
@@ -69,8 +69,8 @@ def test_every_worker_forwards_what_it_owns_and_no_frame_is_lost(lab, mode):
     lab.service(mode)
     sources = clients(lab, mode)
     before, drops_before = lab.ledger(), lab.drops()
-    with lab.capture("rs1", "eth0", "ip") as file:
-        lab.fetch_from_all(sources, f"http://{mode.vip}/", 128 // len(sources))
+    with lab.capture("rs1", "eth0", lab.ip) as file:
+        lab.fetch_from_all(sources, f"http://{mode.host}/", 128 // len(sources))
     assert bad_checksums(file) == []
     assert lab.drops() - drops_before == {}
     assert lab.imbalances() == []

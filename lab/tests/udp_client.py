@@ -10,7 +10,8 @@ import sys
 
 
 def open_socket(source: str, target: tuple[str, int]) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.bind((source, 0))
     sock.connect(target)
     sock.settimeout(1)
@@ -32,7 +33,7 @@ def exchange(sock: socket.socket, payload: str) -> dict | None:
     return {
         "server": server,
         "peer": peer,
-        "own": "%s:%d" % sock.getsockname(),
+        "own": "%s:%d" % sock.getsockname()[:2],
         "intact": echoed == payload,
     }
 

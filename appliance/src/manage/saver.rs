@@ -2,7 +2,7 @@
 //! Rules saved back to their file after changes: whole or not at all, and tried again if it fails.
 //!
 //! The text is written beside the file, made durable, and renamed over it (rename(2)), on a thread
-//! that may wait for the disk. A save that takes long makes the next one wait longer.
+//! that may wait for the disk. A text that takes long to make makes the next one wait longer.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 /// The shortest time between two saves.
 const SAVE_EVERY: Duration = Duration::from_millis(5);
-/// How many times longer than a save the time until the next one is.
+/// How many times longer than it took to make a text the time until the next one is.
 const PAUSE: u32 = 10;
 /// How long to wait after a save that failed.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -47,9 +47,15 @@ impl Saver {
 
     /// Saves what `text` gives after each change, for ever.
     pub(super) async fn run(&self, text: impl Fn() -> String) {
+        let took = Cell::new(Duration::ZERO);
+        let text = || {
+            let begun = Instant::now();
+            let made = text();
+            took.set(begun.elapsed());
+            made
+        };
         loop {
             self.changed.notified().await;
-            let mut begun = Instant::now();
             let mut failed = false;
             while let Err(error) = self.save(&text).await {
                 if !failed {
@@ -58,12 +64,11 @@ impl Saver {
                 }
                 failed = true;
                 sleep(TRY_AGAIN).await;
-                begun = Instant::now();
             }
             if failed {
                 info!("rules were saved to {}", self.file.display());
             }
-            sleep((begun.elapsed() * PAUSE).max(SAVE_EVERY)).await;
+            sleep((took.get() * PAUSE).max(SAVE_EVERY)).await;
         }
     }
 
