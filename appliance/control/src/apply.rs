@@ -276,6 +276,9 @@ impl<P: Plane> Director<P> {
                 if let Some(server) = applied.server {
                     self.figures.zero_server(server);
                 }
+                if let Some((server, thresholds)) = applied.thresholds {
+                    self.figures.counts().set_thresholds(server.slot, thresholds);
+                }
                 self.plane.publish(&self.catalog, pace);
                 Reply::done()
             }

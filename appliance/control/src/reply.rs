@@ -149,15 +149,6 @@ pub enum Unavailable {
     /// `-o`.
     #[error("one-packet scheduling (-o) is not available in this release; -u without -o is")]
     OnePacket,
-    /// `-b` of a service.
-    #[error("scheduler flags (-b of a service) are not available in this release")]
-    SchedulerFlags,
-    /// `-s`.
-    #[error("scheduler '{0}' is not available in this release; rr, wrr, lc and wlc are")]
-    Scheduler(&'static str),
-    /// `-x`, `-y`.
-    #[error("connection thresholds (-x, -y) are not available in this release")]
-    Thresholds,
     /// `--mss`.
     #[error("MSS clamping (--mss) is not available in this release")]
     Mss,

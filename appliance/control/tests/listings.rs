@@ -289,8 +289,6 @@ fn what_is_not_available_is_refused_by_name_and_changes_nothing() {
         ("-A -f 1", "firewall marks (-f)"),
         ("-A --sctp-service 192.0.2.2:80", "SCTP"),
         ("-A -u 192.0.2.2:53 -o", "one-packet scheduling (-o)"),
-        ("-A -t 192.0.2.2:80 -s sh", "scheduler 'sh'"),
-        ("-a -t 192.0.2.1:80 -r 10.0.0.20 -m -x 9", "thresholds"),
         ("-L --rate", "rates"),
     ] {
         let reply = run(&mut director, line);

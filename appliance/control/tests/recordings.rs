@@ -18,6 +18,8 @@ const OURS: &[(&str, &str)] = &[
     ("version, help, empty table", "ipvsadm -h"),
     ("version, help, empty table", "ipvsadm --help"),
     ("scheduler flags", "ipvsadm -A -t 192.0.2.10:26 -s sh -b ,"),
+    ("every scheduler", "ipvsadm -A -t 192.0.2.10:14 -s twos"),
+    ("every scheduler", "ipvsadm -Ln"), ("every scheduler", "ipvsadm -Sn"),
     ("scheduler flags", "ipvsadm -Ln"), ("scheduler flags", "ipvsadm -Sn"),
     ("fwmark", "ipvsadm -Ln"), ("fwmark", "ipvsadm -Sn"),
 ];

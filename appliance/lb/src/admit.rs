@@ -15,8 +15,10 @@ use crate::counters::ServerCounts;
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::hash::Keyed;
+use crate::ids::Tick;
 use crate::local_ports::{self, LocalPorts, Wanted};
-use crate::sched;
+use crate::random::Random;
+use crate::sched::{self, Request};
 use crate::service::ForwardMode;
 use crate::snapshot::{ServerView, ServiceView, Snapshot};
 use crate::verdict::DropReason;
@@ -44,6 +46,8 @@ pub(crate) struct Admitter<'a> {
     pub(crate) keyed: &'a Keyed,
     /// Local ports that may still be tried in this batch.
     pub(crate) probes: &'a mut u32,
+    pub(crate) random: &'a mut Random,
+    pub(crate) now: Tick,
 }
 
 impl Admitter<'_> {
@@ -80,7 +84,15 @@ impl Admitter<'_> {
         client: Endpoint<F>,
         vip: Endpoint<F>,
     ) -> Result<Conn<F>, DropReason> {
-        let chosen = sched::pick(service, &self.snapshot.servers, self.counts);
+        let request = Request {
+            client: client.addr.into(),
+            client_port: client.port.get(),
+            vip: vip.addr.into(),
+            now: self.now,
+            draw: self.random.draw(),
+            keyed: self.keyed,
+        };
+        let chosen = sched::pick(service, &self.snapshot.servers, self.counts, &request);
         let id = chosen.ok_or(DropReason::NoServer)?.id;
         let view = self.snapshot.server(id).ok_or(DropReason::Bug)?;
         let server = endpoint(view, vip);

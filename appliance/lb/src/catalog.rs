@@ -41,7 +41,14 @@ pub(crate) struct Entry {
 #[derive(Clone, Copy, Debug)]
 struct Trashed {
     id: ServerId,
+    last_weight: u32,
     idle_since: Option<Tick>,
+}
+
+impl Trashed {
+    fn new(server: &Server) -> Self {
+        Self { id: server.id, last_weight: server.last_weight, idle_since: None }
+    }
 }
 
 /// The services, their servers and the timeouts.
@@ -213,9 +220,10 @@ impl Catalog {
         let id = ServiceId { slot, generation };
         let service = Service { id, key, options, servers: Vec::new(), locals: Vec::new() };
         self.revisions += 1;
-        let entry = Entry { service, state: Arc::default(), revision: self.revisions };
+        let state = Arc::new(SchedState::new(&key, &options));
+        let entry = Entry { service, state, revision: self.revisions };
         self.entries.insert(key, entry);
-        Ok(Applied { service: Some(id), server: None })
+        Ok(Applied { service: Some(id), ..Applied::default() })
     }
 
     fn edit_service(
@@ -228,7 +236,7 @@ impl Catalog {
         let same_scheduler = entry.service.options.scheduler == options.scheduler;
         entry.service.options = options;
         if !same_scheduler {
-            entry.state = Arc::default();
+            entry.state = Arc::new(SchedState::new(&key, &options));
             sched::servers_changed(&entry.service, &entry.state);
         }
         Ok(Applied::default())
@@ -237,7 +245,7 @@ impl Catalog {
     fn delete_service(&mut self, key: ServiceKey) -> Result<Applied, Refusal> {
         let entry = self.entries.remove(&key).ok_or(Refusal::NoService(key))?;
         for server in &entry.service.servers {
-            self.trash.insert((key, server.key), Trashed { id: server.id, idle_since: None });
+            self.trash.insert((key, server.key), Trashed::new(server));
         }
         if let Some(vip) = key.address() {
             self.vips.remove(vip);
@@ -271,17 +279,24 @@ impl Catalog {
             return Err(Refusal::ServerExists(service, key));
         }
         change::check_server(&service, key.address, &options)?;
-        let id = self.server_place(service, key)?;
+        let (id, last_weight) = self.server_place(service, key)?;
         let entry = self.entry(service)?;
-        entry.service.servers.insert(0, Server { id, key, options });
+        let server = Server { id, key, options, last_weight };
+        entry.service.servers.insert(0, server.with(options));
         sched::servers_changed(&entry.service, &entry.state);
-        Ok(Applied { service: None, server: Some(id) })
+        let thresholds = Some((id, options.thresholds()));
+        Ok(Applied { service: None, server: Some(id), thresholds })
     }
 
-    /// The place of a server to be added: the one it had before, or a free one.
-    fn server_place(&mut self, service: ServiceKey, key: ServerKey) -> Result<ServerId, Refusal> {
+    /// The place of a server to be added, and the last weight it had there: the one it had before,
+    /// or a free one.
+    fn server_place(
+        &mut self,
+        service: ServiceKey,
+        key: ServerKey,
+    ) -> Result<(ServerId, u32), Refusal> {
         if let Some(trashed) = self.trash.remove(&(service, key)) {
-            return Ok(trashed.id);
+            return Ok((trashed.id, trashed.last_weight));
         }
         let taken = self.server_places.take();
         let (slot, generation) =
@@ -289,7 +304,7 @@ impl Catalog {
         if let Some(name) = self.server_names.get_mut(slot as usize) {
             *name = Some((service, key));
         }
-        Ok(ServerId { slot, generation })
+        Ok((ServerId { slot, generation }, 0))
     }
 
     fn edit_server(
@@ -304,11 +319,13 @@ impl Catalog {
         let position = position.ok_or(Refusal::NoServer(service, key))?;
         change::check_server(&service, key.address, &options)?;
         let entry = self.entry(service)?;
+        let mut applied = Applied::default();
         if let Some(server) = entry.service.servers.get_mut(position) {
-            server.options = options;
+            *server = server.clone().with(options);
+            applied.thresholds = Some((server.id, options.thresholds()));
         }
         sched::servers_changed(&entry.service, &entry.state);
-        Ok(Applied::default())
+        Ok(applied)
     }
 
     fn delete_server(&mut self, service: ServiceKey, key: ServerKey) -> Result<Applied, Refusal> {
@@ -321,7 +338,7 @@ impl Catalog {
         let before = position.checked_sub(1).and_then(|i| servers.get(i)).map(|s| s.id.slot);
         let removed = servers.remove(position);
         sched::server_removed(&entry.service, &entry.state, removed.id.slot, before);
-        self.trash.insert((service, key), Trashed { id: removed.id, idle_since: None });
+        self.trash.insert((service, key), Trashed::new(&removed));
         Ok(Applied::default())
     }
 

@@ -45,6 +45,7 @@ mod outer_error;
 pub mod path_mtu;
 pub mod pipeline;
 mod prefetch;
+mod random;
 mod related;
 pub mod rewrite;
 pub mod rss;

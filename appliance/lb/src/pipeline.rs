@@ -26,6 +26,7 @@ use crate::ids::{NicId, Tick, WorkerId};
 use crate::limits::PORT_PROBES_PER_BATCH;
 use crate::local_ports::LocalPorts;
 use crate::network::{NetworkView, NextHop};
+use crate::random::Random;
 use crate::snapshot::Snapshot;
 use crate::sort::{Fates, Sorted};
 use crate::stage::{Fate, Stage, Wait, Waits};
@@ -70,6 +71,7 @@ pub struct Worker<'m, B> {
     in_parts: InParts<B>,
     icmp: RateLimit,
     ip_id: u16,
+    random: Random,
     sweep: Sweep,
 }
 
@@ -87,6 +89,7 @@ impl<'m, B: Frame> Worker<'m, B> {
     /// A worker without connections.
     pub fn new(parts: Parts<'m>, now: Tick) -> Self {
         let Parts { id, wiring, snapshot, v4, v6, counters, counts } = parts;
+        let seed = wiring.seed;
         let sweep = Sweep::new(id.0, wiring.workers, now);
         Self {
             steering: Steering::new(&wiring, id),
@@ -103,6 +106,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             held_looked_at: None,
             icmp: RateLimit::new(now),
             ip_id: id.0,
+            random: Random::new(seed, id),
             sweep,
         }
     }
@@ -174,6 +178,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             counts: &self.counts,
             icmp: &mut self.icmp,
             ip_id: &mut self.ip_id,
+            random: &mut self.random,
             waits: Waits::new(),
             probes: PORT_PROBES_PER_BATCH,
             origin,

@@ -132,6 +132,16 @@ pub struct Server {
     pub key: ServerKey,
     /// What can be edited.
     pub options: ServerOptions,
+    /// Its weight when that last was above 0: mh keeps the places of a server that is drained.
+    pub last_weight: u32,
+}
+
+impl Server {
+    /// The same server with other options.
+    pub(crate) fn with(self, options: ServerOptions) -> Self {
+        let last_weight = if options.weight == 0 { self.last_weight } else { options.weight };
+        Self { options, last_weight, ..self }
+    }
 }
 
 /// A service with its servers.

@@ -15,7 +15,7 @@ use crate::hash::Keyed;
 use crate::ids::{Seed, ServerId, ServiceId};
 use crate::knobs::Knobs;
 use crate::network::{Network, NetworkFamily, NetworkView};
-use crate::sched::{Passes, SchedState};
+use crate::sched::{SchedState, Tables};
 use crate::service::{ForwardMode, Service, ServiceKey, ServiceOptions, Tunnel};
 use crate::tcp_state::Timeouts;
 
@@ -152,8 +152,8 @@ pub struct ServiceView {
     pub options: ServiceOptions,
     /// Its servers, the last added first.
     pub candidates: Box<[Candidate]>,
-    /// What the weights say about the passes of wrr.
-    pub passes: Passes,
+    /// What the scheduler looks up.
+    pub tables: Tables,
     /// Source addresses for FULLNAT.
     pub locals: Box<[IpAddr]>,
     /// What the workers share of the scheduler.
@@ -173,7 +173,7 @@ impl ServiceView {
             key: *key,
             options: *options,
             candidates: servers.iter().map(candidate).collect(),
-            passes: Passes::over(servers.iter().map(|server| server.options.weight)),
+            tables: Tables::new(&entry.service),
             locals: locals.as_slice().into(),
             state: Arc::clone(&entry.state),
             revision: entry.revision,

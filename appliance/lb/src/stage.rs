@@ -21,6 +21,7 @@ use crate::limits::BATCH;
 use crate::local_ports::LocalPorts;
 use crate::network::{Neighbour, NextHop, NextHopId, Unresolved};
 use crate::pipeline::address;
+use crate::random::Random;
 use crate::rewrite::rewrite;
 use crate::snapshot::{ServerView, Snapshot};
 use crate::sort::Fates;
@@ -89,6 +90,7 @@ pub(crate) struct Stage<'a, W> {
     pub(crate) counts: &'a ServerCounts,
     pub(crate) icmp: &'a mut RateLimit,
     pub(crate) ip_id: &'a mut u16,
+    pub(crate) random: &'a mut Random,
     pub(crate) waits: Waits,
     pub(crate) probes: u32,
     pub(crate) origin: Origin,
@@ -165,6 +167,8 @@ impl<'a, W: Witness> Stage<'a, W> {
             ports: self.ports,
             keyed: self.keyed,
             probes: &mut self.probes,
+            random: self.random,
+            now: self.now,
         };
         let admission = admitter.admit(flows, &item.parsed);
         self.tell_of_admission(item, &admission);

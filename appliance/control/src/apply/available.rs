@@ -2,7 +2,7 @@
 //! What the commands can say and the data path cannot do yet: a row each.
 
 use lb::catalog::Change;
-use lb::service::{ServerOptions, ServiceKey, ServiceOptions};
+use lb::service::{ServiceKey, ServiceOptions};
 
 use crate::reply::Unavailable;
 
@@ -14,9 +14,7 @@ const MISSING: &[(Unavailable, Asks)] = &[
     (Unavailable::Persistence, |wish| wish.service(|_, options| options.persistence.is_some())),
     (Unavailable::Engine, |wish| wish.service(|_, options| options.engine.is_some())),
     (Unavailable::OnePacket, |wish| wish.service(|_, options| options.one_packet)),
-    (Unavailable::SchedulerFlags, |wish| wish.service(|_, options| !options.flags.is_empty())),
     (Unavailable::Mss, |wish| wish.service(|_, options| options.mss.is_some())),
-    (Unavailable::Thresholds, |wish| wish.server(|options| options.upper != 0)),
 ];
 
 /// The first thing that a change asks for and the data path has not.
@@ -33,14 +31,6 @@ impl Wish<'_> {
             Change::AddService(key, options) | Change::EditService(key, options) => {
                 asks(key, options)
             }
-            _ => false,
-        }
-    }
-
-    /// The first argument says whether the server is of another family than its service.
-    fn server(&self, asks: impl Fn(&ServerOptions) -> bool) -> bool {
-        match self.0 {
-            Change::AddServer(_, _, options) | Change::EditServer(_, _, options) => asks(options),
             _ => false,
         }
     }

@@ -13,10 +13,6 @@ use crate::command::{
 };
 use crate::reply::{KERNEL_REFUSED, Reply, Unavailable};
 
-/// Schedulers that the kernel has and the data path has not.
-const LATER_SCHEDULERS: [&str; 11] =
-    ["lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos", "none"];
-
 const NOT_FOUND: &str = "Scheduler or persistence engine not found";
 
 /// The catalog's name of a service.
@@ -64,12 +60,8 @@ pub(crate) fn service_options(
     family: FamilyId,
     spec: &ServiceSpec,
 ) -> Result<ServiceOptions, Reply> {
-    let later = LATER_SCHEDULERS.iter().find(|name| **name == spec.scheduler);
-    let scheduler = match (Scheduler::from_name(&spec.scheduler), later) {
-        (Some(scheduler), _) => scheduler,
-        (None, Some(name)) => return Err(Unavailable::Scheduler(name).into()),
-        (None, None) => return Err(Reply::error(KERNEL_REFUSED, NOT_FOUND)),
-    };
+    let scheduler = Scheduler::from_name(&spec.scheduler)
+        .ok_or_else(|| Reply::error(KERNEL_REFUSED, NOT_FOUND))?;
     let engine = match &spec.engine {
         None => None,
         Some(name) => match Engine::from_name(name) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use wire::FamilyId;
 
+use crate::counters::Thresholds;
 use crate::ids::{ServerId, ServiceId};
 use crate::knobs::Knobs;
 use crate::service::{
@@ -47,6 +48,9 @@ pub struct Applied {
     pub service: Option<ServiceId>,
     /// The server that was added.
     pub server: Option<ServerId>,
+    /// The server that was added or edited, and the thresholds it has now; to be set with
+    /// [`ServerCounts::set_thresholds`](crate::counters::ServerCounts::set_thresholds).
+    pub thresholds: Option<(ServerId, Thresholds)>,
 }
 
 /// Why a change was refused; nothing was changed.

@@ -6,13 +6,13 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{SchedState, after};
-use crate::snapshot::{Candidate, ServerView, ServiceView};
+use super::{Roster, SchedState};
+use crate::snapshot::Candidate;
 
-pub(super) fn pick<'a>(service: &'a ServiceView, servers: &[ServerView]) -> Option<&'a Candidate> {
-    service.state.advance(|last| {
-        let (tail, head) = after(&service.candidates, servers, slot(last));
-        match tail.iter().chain(head).find(|candidate| candidate.weight > 0) {
+pub(super) fn pick<'a>(roster: &Roster<'a>) -> Option<&'a Candidate> {
+    roster.service.state.advance(|last| {
+        let (tail, head) = roster.after(slot(last));
+        match tail.iter().chain(head).find(|candidate| roster.takes(candidate)) {
             Some(chosen) => (Some(chosen), word(Some(chosen.id.slot))),
             None => (None, last),
         }
@@ -20,8 +20,9 @@ pub(super) fn pick<'a>(service: &'a ServiceView, servers: &[ServerView]) -> Opti
 }
 
 pub(super) fn server_removed(state: &SchedState, removed: u32, before: Option<u32>) {
-    let removed = word(Some(removed));
-    let _ = state.0.compare_exchange(removed, word(before), Ordering::Relaxed, Ordering::Relaxed);
+    let (removed, before) = (word(Some(removed)), word(before));
+    let order = Ordering::Relaxed;
+    let _ = state.word.compare_exchange(removed, before, order, order);
 }
 
 fn slot(word: u64) -> Option<u32> {

@@ -4,12 +4,14 @@
 //!
 //! The state is the slot of the last chosen server plus one (upper half) and the threshold (lower
 //! half). The threshold survives edits, so the order after one depends on what was added before.
+//! Passes that no server can reach are not walked but reckoned: with one server overloaded, the
+//! kernel may walk the list 65535 times for one connection.
 
 use std::sync::atomic::Ordering;
 
-use super::{SchedState, after};
+use super::{Roster, SchedState, common_divisor};
 use crate::service::Service;
-use crate::snapshot::{Candidate, ServerView, ServiceView};
+use crate::snapshot::Candidate;
 
 /// What the weights of a list say about its passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,14 +24,33 @@ pub struct Passes {
 
 impl Passes {
     /// The passes over a list with these weights.
-    pub fn over(weights: impl Iterator<Item = u32>) -> Self {
-        let (mut common, mut heaviest) = (0, 0);
-        for weight in weights.filter(|weight| *weight > 0) {
-            common = gcd(common, weight);
-            heaviest = heaviest.max(weight);
-        }
-        let fall = common.max(1);
+    pub fn over(weights: impl Iterator<Item = u32> + Clone) -> Self {
+        let fall = common_divisor(weights.clone()).max(1);
+        let heaviest = weights.max().unwrap_or(0);
         Self { highest: heaviest.saturating_sub(fall - 1), fall }
+    }
+
+    /// The threshold of the pass after the one with `threshold`, and whether that begins anew.
+    fn next(self, threshold: u32) -> (u32, bool) {
+        match threshold.checked_sub(self.fall) {
+            Some(lower) if lower > 0 => (lower, false),
+            _ => (self.highest, true),
+        }
+    }
+
+    /// The first threshold from `threshold` on that a server of this weight reaches.
+    fn reached(self, threshold: u32, weight: u32) -> u32 {
+        let passes = threshold.saturating_sub(weight).div_ceil(self.fall.max(1));
+        threshold.saturating_sub(passes.saturating_mul(self.fall)).max(1)
+    }
+
+    /// Where a search ends that finds no server.
+    fn exhausted(self, State { last, threshold }: State) -> State {
+        let lowest = (self.highest - 1) % self.fall + 1;
+        match self.next(threshold) {
+            (_, true) if last.is_some() => State { last, threshold: lowest },
+            _ => State { last: None, threshold: self.highest },
+        }
     }
 }
 
@@ -39,34 +60,40 @@ struct State {
     threshold: u32,
 }
 
-pub(super) fn pick<'a>(service: &'a ServiceView, servers: &[ServerView]) -> Option<&'a Candidate> {
-    let passes = service.passes;
+pub(super) fn pick<'a>(roster: &Roster<'a>, passes: Passes) -> Option<&'a Candidate> {
     if passes.highest == 0 {
         return None;
     }
-    service.state.advance(|word| {
-        let State { last, threshold } = State::from(word);
+    roster.service.state.advance(|word| {
+        let state = State::from(word);
         // A worker that still reads the weights before an edit may have left a higher one.
-        let threshold = threshold.min(passes.highest);
-        let (tail, _) = after(&service.candidates, servers, last);
-        let lower = match threshold.checked_sub(passes.fall) {
-            Some(lower) if lower > 0 => lower,
-            _ => passes.highest,
-        };
-        let reaches = |threshold| move |candidate: &&Candidate| candidate.weight >= threshold;
-        // A fresh pass always finds the heaviest server.
-        let found =
-            tail.iter().find(reaches(threshold)).map(|chosen| (chosen, threshold)).or_else(|| {
-                let mut pass = service.candidates.iter();
-                pass.find(reaches(lower)).map(|chosen| (chosen, lower))
-            });
-        match found {
+        let state = State { threshold: state.threshold.min(passes.highest), ..state };
+        match search(roster, passes, state) {
             Some((chosen, threshold)) => {
                 (Some(chosen), State { last: Some(chosen.id.slot), threshold }.into())
             }
-            None => (None, word),
+            None => (None, passes.exhausted(state).into()),
         }
     })
+}
+
+/// The server that is next, and the threshold that it reached.
+fn search<'a>(
+    roster: &Roster<'a>,
+    passes: Passes,
+    State { last, threshold }: State,
+) -> Option<(&'a Candidate, u32)> {
+    let reaching = |candidate: &&Candidate, threshold: u32| {
+        candidate.weight >= threshold && roster.takes(candidate)
+    };
+    let (tail, _) = roster.after(last);
+    if let Some(chosen) = tail.iter().find(|candidate| reaching(candidate, threshold)) {
+        return Some((chosen, threshold));
+    }
+    let heaviest = roster.open().map(|candidate| candidate.weight).max()?;
+    let threshold = passes.reached(passes.next(threshold).0, heaviest);
+    let chosen = roster.open().find(|candidate| candidate.weight >= threshold)?;
+    Some((chosen, threshold))
 }
 
 pub(super) fn servers_changed(service: &Service, state: &SchedState) {
@@ -82,7 +109,7 @@ pub(super) fn servers_changed(service: &Service, state: &SchedState) {
         };
         Some(State { last: None, threshold }.into())
     };
-    let updated = state.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, edited);
+    let updated = state.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, edited);
     debug_assert!(updated.is_ok());
 }
 
@@ -98,12 +125,4 @@ impl From<State> for u64 {
         let last = state.last.map_or(0, |slot| u64::from(slot) + 1);
         last << 32 | u64::from(state.threshold)
     }
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    let (mut a, mut b) = (a, b);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }

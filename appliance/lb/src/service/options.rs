@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use super::ForwardMode;
+use crate::counters::Thresholds;
 use crate::sched::Scheduler;
 
 /// What of a service can be edited.
@@ -160,6 +161,11 @@ impl ServerOptions {
     /// A mode and a weight, without thresholds; a tunnel is IP in IP.
     pub const fn of(mode: ForwardMode, weight: u32) -> Self {
         Self { mode, weight, upper: 0, lower: 0, tunnel: Tunnel::Ipip }
+    }
+
+    /// When it takes no new connections.
+    pub const fn thresholds(&self) -> Thresholds {
+        Thresholds { upper: self.upper, lower: self.lower }
     }
 }
 
