@@ -11,12 +11,14 @@
 mod kernel;
 pub mod local_ports;
 pub mod mirror;
+mod mtu;
 mod routes;
 pub mod tap;
 mod view;
 
 pub use local_ports::local_port_range;
 pub use mirror::{Mirror, MirrorError};
+pub use mtu::interface_mtu;
 pub use routes::LocalAddress;
 pub use tap::{HostInterface, HostInterfaceError};
 pub use view::NetworkChange;

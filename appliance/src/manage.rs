@@ -284,7 +284,7 @@ async fn publish_soon(shared: Rc<Shared>) {
         soon.tick().await;
         {
             let mut director = shared.desk.director.borrow_mut();
-            if director.plane().is_pending() {
+            if director.plane().is_due() {
                 director.with_plane(|plane, catalog, _| plane.flush(catalog));
             }
         }

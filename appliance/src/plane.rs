@@ -16,11 +16,14 @@ use lb::counters::Figures;
 use lb::network::{Neighbour, Network, Route};
 use lb::snapshot::Changed;
 
-use crate::host::{NetworkChange, local_port_range};
+use crate::host::{NetworkChange, interface_mtu, local_port_range};
 use crate::wires::Wires;
 
 /// How long a command waits for the workers.
 const SETTLED_WITHIN: Duration = Duration::from_millis(20);
+/// How many times longer than a publication the time until the next one that may wait is, so that
+/// a box with very many services spends a small part of its time on them.
+const PAUSE: u32 = 4;
 /// How often it looks whether they are there.
 const LOOK_EVERY: Duration = Duration::from_micros(20);
 
@@ -33,6 +36,8 @@ pub struct DataPlane {
     constraints: Constraints,
     wires: Rc<Wires>,
     pending: Changed,
+    /// When what may wait can be published.
+    not_before: Instant,
     /// Whether workers run that could take a snapshot.
     running: bool,
     /// Whether services changed since [`Self::take_rules_changed`].
@@ -63,6 +68,7 @@ impl DataPlane {
             constraints,
             wires,
             pending: Changed::default(),
+            not_before: Instant::now(),
             running: false,
             rules_changed: false,
         }
@@ -87,17 +93,20 @@ impl DataPlane {
     /// Publishes what is pending; returns whether anything was.
     pub fn flush(&mut self, catalog: &Catalog) -> bool {
         let changed = std::mem::take(&mut self.pending);
+        let begun = Instant::now();
         if changed.any() {
             let next = self.publisher.current().next(catalog, &self.network, changed);
             self.publisher.publish(next);
         }
         self.publisher.collect();
+        let ended = Instant::now();
+        self.not_before = ended + (ended - begun) * PAUSE;
         changed.any()
     }
 
-    /// Whether something waits to be published.
-    pub fn is_pending(&self) -> bool {
-        self.pending.any()
+    /// Whether something waits to be published, and has waited long enough.
+    pub fn is_due(&self) -> bool {
+        self.pending.any() && Instant::now() >= self.not_before
     }
 
     /// Whether services changed since the last call.
@@ -160,6 +169,10 @@ impl Plane for DataPlane {
                 host.end()
             )
         })
+    }
+
+    fn interface_mtu(&self, interface: &str) -> Option<u16> {
+        interface_mtu(interface)
     }
 
     fn nat_conflict(&self) -> Option<&'static str> {

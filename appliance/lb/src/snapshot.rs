@@ -4,6 +4,8 @@
 //! Built on the management core, swapped in between two batches, freed on the management core. A
 //! new snapshot shares with the one before what did not change.
 
+mod servers;
+
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -61,10 +63,11 @@ impl Snapshot {
     /// The first snapshot; `seed` keys the maps that packets are looked up in.
     pub fn new(catalog: &Catalog, network: &Network, seed: Seed) -> Self {
         let view = network.view();
+        let nothing = HashMap::new();
         Self {
             generation: 0,
-            services: Arc::new(Services::new(catalog, seed, &HashMap::new())),
-            servers: servers(catalog, &view),
+            services: Arc::new(Services::new(catalog, seed, &nothing)),
+            servers: servers::following(&[], &nothing, catalog, &view),
             network: Arc::new(view),
             timeouts: *catalog.timeouts(),
             knobs: *catalog.knobs(),
@@ -75,11 +78,11 @@ impl Snapshot {
     pub fn next(&self, catalog: &Catalog, network: &Network, changed: Changed) -> Self {
         let mut next = self.rewired(network, changed);
         if changed.catalog {
-            let services = Services::new(catalog, self.services.seed, &self.services.views);
-            next.services = Arc::new(services);
+            let before = &self.services.views;
+            next.services = Arc::new(Services::new(catalog, self.services.seed, before));
             next.timeouts = *catalog.timeouts();
             next.knobs = *catalog.knobs();
-            next.servers = servers(catalog, &next.network);
+            next.servers = servers::following(&next.servers, before, catalog, &next.network);
         }
         next
     }
@@ -303,56 +306,6 @@ impl SnapshotFamily for V6 {
     fn services(services: &Services) -> &FamilyServices<Self> {
         &services.v6
     }
-}
-
-fn servers(catalog: &Catalog, network: &NetworkView) -> Arc<[ServerView]> {
-    let mut views = Vec::new();
-    let mut put = |id: ServerId, view: ServerView| {
-        let index = id.slot as usize;
-        if views.len() <= index {
-            views.resize(index + 1, ServerView { generation: 0, service: None, ..view });
-        }
-        if let Some(slot) = views.get_mut(index) {
-            *slot = view;
-        }
-    };
-    for entry in catalog.entries() {
-        for (position, server) in entry.service.servers.iter().enumerate() {
-            put(
-                server.id,
-                ServerView {
-                    generation: server.id.generation,
-                    position: position as u32,
-                    service: Some(entry.service.id.slot),
-                    mode: server.options.mode,
-                    address: server.key.address,
-                    port: server.key.port,
-                    upper: server.options.upper,
-                    lower: server.options.lower,
-                    tunnel: server.options.tunnel,
-                    tunnel_source: tunnel_source(network, server.key.address),
-                },
-            );
-        }
-    }
-    for (id, key) in catalog.removed() {
-        put(
-            id,
-            ServerView {
-                generation: id.generation,
-                position: 0,
-                service: None,
-                mode: ForwardMode::Direct,
-                address: key.address,
-                port: key.port,
-                upper: 0,
-                lower: 0,
-                tunnel: Tunnel::Ipip,
-                tunnel_source: None,
-            },
-        );
-    }
-    views.into()
 }
 
 fn tunnel_source(network: &NetworkView, to: IpAddr) -> Option<IpAddr> {
