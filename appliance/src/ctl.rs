@@ -143,10 +143,11 @@ fn converse(socket: &Path, words: &[OsString], patience: Duration) -> Result<u8,
     let mut requests = BufWriter::new(&stream);
     // A director that reads no more has said why: the reply tells.
     let mut sent = writeln!(requests, "{line}").and_then(|()| requests.flush());
-    let restores = command == Some(Command::Restore);
+    let restores = matches!(command, Some(Command::Restore { .. }));
+    let atomic = command == Some(Command::Restore { atomic: true });
     if sent.is_ok() && restores {
         let rules = BufReader::new(io::stdin().lock());
-        (own_error, sent) = restore::send(rules, requests, &names)?;
+        (own_error, sent) = restore::send(rules, requests, &names, atomic)?;
     }
     let localizer = command.as_ref().map(Localizer::new);
     let stdout = BufWriter::new(io::stdout().lock());

@@ -173,8 +173,8 @@ impl<P: Plane> Client<P> {
                 Progress::NeedsInput => return Ok(lines),
                 Progress::Continues => {}
                 Progress::Outcome(Outcome::Reply(reply)) => self.answer(reply).await?,
-                Progress::Outcome(Outcome::Connections(format)) => {
-                    self.list_connections(format).await?;
+                Progress::Outcome(Outcome::Connections(filter, format)) => {
+                    self.list_connections(filter, format).await?;
                 }
             }
             lines += 1;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use lb::conn::ConnRecord;
+use lb::conn_filter::ConnFilter;
 use lb::ids::Tick;
 use lb::pipeline::{ListCursor, Worker};
 use wire::Frame;
@@ -30,7 +31,7 @@ const NONE: u64 = 0;
 struct Shared {
     /// The number of the question that holds.
     asked: AtomicU64,
-    questions: ArrayQueue<(u64, ListCursor)>,
+    questions: ArrayQueue<(u64, (ListCursor, ConnFilter))>,
     records: ArrayQueue<(u64, ConnRecord)>,
     answers: ArrayQueue<(u64, Option<ListCursor>)>,
 }
@@ -54,6 +55,7 @@ pub struct Lister {
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     cursor: ListCursor,
+    filter: ConnFilter,
     records: usize,
     turns: u32,
 }
@@ -81,11 +83,12 @@ pub enum Next {
 }
 
 impl Reader {
-    /// Asks for the piece from `cursor` on; whatever was asked before is overruled.
-    pub fn ask(&mut self, cursor: ListCursor) {
+    /// Asks for the piece of the wanted connections `from` a place on; whatever was asked before is
+    /// overruled.
+    pub fn ask(&mut self, from: (ListCursor, ConnFilter)) {
         while self.shared.records.pop().is_some() {}
         self.number += 1;
-        self.shared.questions.force_push((self.number, cursor));
+        self.shared.questions.force_push((self.number, from));
         self.shared.asked.store(self.number, Ordering::Release);
     }
 
@@ -122,15 +125,18 @@ impl Lister {
     }
 
     fn begin(&mut self) {
-        if let Some((number, cursor)) = self.shared.questions.pop() {
+        if let Some((number, (cursor, filter))) = self.shared.questions.pop() {
             self.number = number;
-            self.piece = Some(Piece { cursor, records: 0, turns: 0 });
+            self.piece = Some(Piece { cursor, filter, records: 0, turns: 0 });
         }
     }
 
     fn walk<B: Frame>(&mut self, worker: &Worker<'_, B>, mut piece: Piece, now: Tick) {
         let (number, records) = (self.number, &self.shared.records);
         let next = worker.list(piece.cursor, ENTRIES_PER_TURN, now, |record| {
+            if !piece.filter.wants(&record) {
+                return;
+            }
             piece.records += 1;
             // The reader made room for a piece before it asked.
             let kept = records.push((number, record));

@@ -5,25 +5,25 @@
 //! is behind [`Plane`]. A command is carried out whole or refused whole.
 
 mod available;
+mod changes;
 pub(crate) mod convert;
 
 use lb::catalog::{Catalog, Change, Refusal};
 use lb::counters::Figures;
 use lb::ids::Tick;
 use lb::knobs::{Knob, Knobs};
-use lb::service::{ForwardMode, ServerOptions, ServiceKey};
-use lb::tcp_state::{State, Timeouts};
+use lb::service::ServiceKey;
+use lb::tcp_state::Timeouts;
 
-use crate::command::{Columns, Command, Format, ServerSpec, ServiceSpec, Subject, VirtualService};
+use crate::command::{Columns, Command, ConnFilter, Format, Subject, VirtualService};
 use crate::daemons::Daemons;
 use crate::drops::{self, History, Loss};
-use crate::reply::{
-    self, KERNEL_REFUSED, NO_SUCH_SERVICE, Reply, SERVICE_NOT_DEFINED, Unavailable,
-};
+use crate::reply::{self, KERNEL_REFUSED, NO_SUCH_SERVICE, Reply, Unavailable};
 use crate::rules::{Rule, RulesError};
 use crate::sysctl::{self, Request, Setting};
 use crate::{help, listing};
-use convert::{server_key, server_options, service_key, service_options};
+use changes::change_of;
+use convert::service_key;
 
 const NO_SUCH_CAUSE: &str = "no such reason; --drops lists those of which there are frames";
 
@@ -72,9 +72,9 @@ pub enum Pace {
 pub enum Outcome {
     /// The whole answer.
     Reply(Reply),
-    /// The connections are to be listed: [`listing::connections_heading`], then
+    /// The connections that the filter wants are to be listed: [`listing::connections_heading`], then
     /// [`listing::put_connection`] for each, then [`Reply::done`].
-    Connections(Format),
+    Connections(ConnFilter, Format),
 }
 
 /// The services, the counters, and what carries changes to the workers.
@@ -111,7 +111,9 @@ impl<P: Plane> Director<P> {
     /// Carries out one command; the workers have seen a change when this returns.
     pub fn execute(&mut self, command: &Command) -> Outcome {
         match command {
-            Command::List(Subject::Connections, format) => Outcome::Connections(*format),
+            Command::List(Subject::Connections(filter), format) => {
+                Outcome::Connections(*filter, *format)
+            }
             _ if command.is_query() => Outcome::Reply(self.answer(command)),
             _ => Outcome::Reply(self.change(command, Pace::Now)),
         }
@@ -119,45 +121,47 @@ impl<P: Plane> Director<P> {
 
     /// Carries out a command that changes something.
     pub fn change(&mut self, command: &Command, pace: Pace) -> Reply {
-        let changed = match command {
-            Command::AddService(service, spec) => self.add_service(*service, spec),
-            Command::EditService(service, spec) => self
-                .existing(*service, NO_SUCH_SERVICE)
-                .and_then(|key| Ok(Change::EditService(key, service_options(key.family(), spec)?))),
-            Command::DeleteService(service) => {
-                self.existing(*service, NO_SUCH_SERVICE).map(Change::DeleteService)
-            }
-            Command::Clear => Ok(Change::Clear),
-            Command::AddServer(service, server, spec) => self
-                .server_change(*service, spec)
-                .map(|(key, options)| Change::AddServer(key, server_key(*server), options)),
-            Command::EditServer(service, server, spec) => self
-                .server_change(*service, spec)
-                .map(|(key, options)| Change::EditServer(key, server_key(*server), options)),
-            Command::DeleteServer(service, server) => self
-                .existing(*service, SERVICE_NOT_DEFINED)
-                .map(|key| Change::DeleteServer(key, server_key(*server))),
-            Command::AddLocal(service, address) => self
-                .existing(*service, SERVICE_NOT_DEFINED)
-                .and_then(|key| self.local_ports_are_free().map(|()| key))
-                .map(|key| Change::AddLocal(key, *address)),
-            Command::DeleteLocal(service, address) => self
-                .existing(*service, SERVICE_NOT_DEFINED)
-                .map(|key| Change::DeleteLocal(key, *address)),
-            Command::SetTimeouts { tcp, tcp_fin, udp } => {
-                Ok(self.set_timeouts([*tcp, *tcp_fin, *udp]))
-            }
-            Command::Sysctl(Request::Set(knob, value)) => {
-                return self.set_knob(*knob, *value, pace);
-            }
-            Command::Zero(service) => return self.zero(*service),
+        match command {
+            Command::Sysctl(Request::Set(knob, value)) => self.set_knob(*knob, *value, pace),
+            Command::Zero(service) => self.zero(*service),
             Command::StartDaemon(spec) => {
-                return self.daemons.start(spec, self.plane.interface_mtu(&spec.interface));
+                self.daemons.start(spec, self.plane.interface_mtu(&spec.interface))
             }
-            Command::StopDaemon { role, .. } => return self.daemons.stop(*role),
-            _ => return crate::parse::ParseError::TryHelp.into(),
-        };
-        changed.map_or_else(|reply| reply, |change| self.apply(change, pace))
+            Command::StopDaemon { role, .. } => self.daemons.stop(*role),
+            _ => match change_of(command, &self.catalog, &self.plane) {
+                Ok(change) => self.apply(change, pace),
+                Err(reply) => reply,
+            },
+        }
+    }
+
+    /// Carries out changes of services, servers, local addresses and timeouts: all of them, seen
+    /// by workers at once, or none.
+    ///
+    /// # Errors
+    /// The place of the first that is refused, and why.
+    pub fn change_all(&mut self, commands: &[Command]) -> Result<(), (usize, Reply)> {
+        let mut rehearsal = self.catalog.rehearsal();
+        for (place, command) in commands.iter().enumerate() {
+            let change = change_of(command, &rehearsal, &self.plane);
+            let refused = change.and_then(|change| {
+                let mut applied = rehearsal.apply(change.clone());
+                if let Err(Refusal::TooManyServers(_)) = applied {
+                    rehearsal.reclaim(self.figures.counts());
+                    applied = rehearsal.apply(change);
+                }
+                applied.map_err(|refusal| reply::refused(&refusal, NO_SUCH_SERVICE))
+            });
+            if let Err(reply) = refused {
+                return Err((place, reply));
+            }
+        }
+        for (place, command) in commands.iter().enumerate() {
+            let reply = self.change(command, Pace::Soon);
+            debug_assert_eq!(reply, Reply::done(), "{place}: the rehearsal went well");
+        }
+        self.plane.publish(&self.catalog, Pace::Now);
+        Ok(())
     }
 
     /// Loads the rules that the appliance starts with into an empty catalog: all, or none.
@@ -252,14 +256,11 @@ impl<P: Plane> Director<P> {
             }
             Subject::Timeouts => Reply::body(listing::timeouts(self.catalog.timeouts())),
             Subject::Daemons => Reply::body(self.daemons.listing()),
-            Subject::Connections => Reply::done(),
+            Subject::Connections(_) => Reply::done(),
         }
     }
 
     fn apply(&mut self, change: Change, pace: Pace) -> Reply {
-        if let Some(unavailable) = available::missing(&change) {
-            return unavailable.into();
-        }
         let mut applied = self.catalog.apply(change.clone());
         if let Err(Refusal::TooManyServers(_)) = applied {
             // Removed servers without connections keep their places for a while, unless these are
@@ -286,45 +287,11 @@ impl<P: Plane> Director<P> {
         }
     }
 
-    fn add_service(&self, service: VirtualService, spec: &ServiceSpec) -> Result<Change, Reply> {
-        let key = service_key(service)?;
-        if self.catalog.service(&key).is_some() {
-            return Err(reply::refused(&Refusal::ServiceExists(key), NO_SUCH_SERVICE));
-        }
-        Ok(Change::AddService(key, service_options(key.family(), spec)?))
-    }
-
-    /// The service of a server to be added or edited, and the options that it is to have.
-    fn server_change(
-        &self,
-        service: VirtualService,
-        spec: &ServerSpec,
-    ) -> Result<(ServiceKey, ServerOptions), Reply> {
-        let key = self.existing(service, SERVICE_NOT_DEFINED)?;
-        let options = server_options(spec);
-        let nat = options.mode == ForwardMode::Masquerade;
-        match self.plane.nat_conflict().filter(|_| nat) {
-            Some(conflict) => Err(Reply::error(KERNEL_REFUSED, conflict)),
-            None => Ok((key, options)),
-        }
-    }
-
     fn set_knob(&mut self, knob: Knob, value: u32, pace: Pace) -> Reply {
         let mut knobs = *self.catalog.knobs();
         knobs.set(knob, value);
         let reply = self.apply(Change::SetKnobs(knobs), pace);
         Reply { body: sysctl::line(Setting::Knob(knob), &knobs), ..reply }
-    }
-
-    fn set_timeouts(&self, seconds: [u32; 3]) -> Change {
-        let mut timeouts = *self.catalog.timeouts();
-        let states = [State::Established, State::FinWait, State::Udp];
-        for (state, seconds) in states.into_iter().zip(seconds) {
-            if seconds != 0 {
-                timeouts.set(state, seconds);
-            }
-        }
-        Change::SetTimeouts(timeouts)
     }
 
     fn zero(&mut self, service: Option<VirtualService>) -> Reply {
@@ -342,18 +309,7 @@ impl<P: Plane> Director<P> {
         if found { Reply::done() } else { Reply::error(KERNEL_REFUSED, NO_SUCH_SERVICE) }
     }
 
-    fn local_ports_are_free(&self) -> Result<(), Reply> {
-        match self.plane.local_ports_conflict() {
-            Some(conflict) => Err(Reply::error(KERNEL_REFUSED, &conflict)),
-            None => Ok(()),
-        }
-    }
-
     fn find(&self, service: VirtualService) -> Option<ServiceKey> {
         service_key(service).ok().filter(|key| self.catalog.service(key).is_some())
-    }
-
-    fn existing(&self, service: VirtualService, missing: &str) -> Result<ServiceKey, Reply> {
-        self.find(service).ok_or_else(|| Reply::error(KERNEL_REFUSED, missing))
     }
 }

@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+pub use lb::conn_filter::ConnFilter;
 use lb::service::family;
 pub use lb::service::{Mss, SchedFlags, Tunnel, TunnelChecksum};
 use wire::FamilyId;
@@ -48,7 +49,10 @@ pub enum Command {
         numeric: bool,
     },
     /// `-R`: apply the rules that follow.
-    Restore,
+    Restore {
+        /// All of them or none (`--atomic`).
+        atomic: bool,
+    },
     /// `-Z`: set the counters of one service or of all to zero.
     Zero(Option<VirtualService>),
     /// `--set`: timeouts in seconds; 0 keeps the present one.
@@ -248,8 +252,8 @@ pub enum Subject {
     All,
     /// One service with its servers.
     Service(VirtualService),
-    /// Connections (`-c`).
-    Connections,
+    /// Connections (`-c`), all or some (`--client`, `--vip`).
+    Connections(ConnFilter),
     /// Timeouts (`--timeout`).
     Timeouts,
     /// The synchronisation daemons (`--daemon`).

@@ -80,7 +80,7 @@ impl Localizer {
             Command::List(Subject::All | Subject::Service(_), Format { columns, .. }) => {
                 Layout::Table { figures: matches!(columns, Columns::Stats | Columns::Rate) }
             }
-            Command::List(Subject::Connections, _) => Layout::Connections,
+            Command::List(Subject::Connections(_), _) => Layout::Connections,
             _ => Layout::Unchanged,
         };
         Self { layout, transport: Transport::Tcp, cut: true }
@@ -183,6 +183,7 @@ fn truncate(name: &mut String, width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::ConnFilter;
 
     struct Example;
 
@@ -241,7 +242,7 @@ mod tests {
             "UDP 04:59  UDP         198.51.100.7:4000  192.0.2.20:53      10.0.0.1:53",
         ];
         assert_eq!(
-            localized(Subject::Connections, Columns::Plain, &lines),
+            localized(Subject::Connections(ConnFilter::default()), Columns::Plain, &lines),
             [
                 "pro expire state       source             virtual            destination",
                 "UDP 04:59  UDP         198.51.100.7:4000  192.0.2.20:domain  10.0.0.1:domain",

@@ -75,12 +75,14 @@ pub(crate) enum Opt {
     LocalInterface,
     Mss,
     Atomic,
+    Client,
+    Vip,
 }
 
 impl Opt {
     /// Every option with the name that errors give it.
     #[rustfmt::skip]
-    const NAMES: [(Self, &'static str); 38] = [
+    const NAMES: [(Self, &'static str); 40] = [
         (Self::Numeric, "numeric"), (Self::Connection, "connection"),
         (Self::Service, "service-address"), (Self::Scheduler, "scheduler"),
         (Self::Persistent, "persistent"), (Self::Netmask, "netmask"),
@@ -99,6 +101,7 @@ impl Opt {
         (Self::TunnelCsum, "tun-csum"), (Self::TunnelRemCsum, "tun-remcsum"),
         (Self::LocalAddress, "local-address"), (Self::LocalInterface, "ifname"),
         (Self::Mss, "mss"), (Self::Atomic, "atomic"),
+        (Self::Client, "client"), (Self::Vip, "vip"),
     ];
 
     /// Every option, in the order in which errors look at them.
@@ -245,6 +248,8 @@ const SPELLINGS: &[Spelling] = &[
     long("tun-remcsum", Just(Opt::TunnelRemCsum), Bare),
     both("numeric", 'n', Just(Opt::Numeric), Bare),
     both("connection", 'c', Just(Opt::Connection), Bare),
+    long("client", Just(Opt::Client), Required),
+    long("vip", Just(Opt::Vip), Required),
     long("timeout", Just(Opt::Timeout), Bare),
     long("daemon", Just(Opt::Daemon), Bare),
     long("stats", Just(Opt::Stats), Bare),
@@ -332,6 +337,8 @@ const LIST_OPTIONS: &[Opt] = &[
     Opt::SyncId,
     Opt::Exact,
     Opt::TunnelInfo,
+    Opt::Client,
+    Opt::Vip,
 ];
 
 const DAEMON_OPTIONS: &[Opt] = &[

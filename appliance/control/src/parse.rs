@@ -32,10 +32,15 @@ pub fn parse(words: &[String], names: &dyn Names) -> Result<Command, ParseError>
         return Ok(Command::List(Subject::All, Format::default()));
     }
     let mut scanner = Scanner::new(words);
-    let Ok(Some((Token::Verb(verb), value))) = scanner.next(None) else {
+    let mut draft = Draft::new(names);
+    let mut first = scanner.next(None);
+    if let Ok(Some((atomic @ Token::Option(Opt::Atomic), value))) = first {
+        draft.take(atomic, value)?;
+        first = scanner.next(None);
+    }
+    let Ok(Some((Token::Verb(verb), value))) = first else {
         return Err(ParseError::TryHelp);
     };
-    let mut draft = Draft::new(names);
     match verb {
         Verb::Help => return Ok(Command::Help),
         Verb::Version => return Ok(Command::Version),
@@ -144,7 +149,7 @@ fn build(
         }
         Verb::StartDaemon => Command::StartDaemon(daemon(&draft)),
         Verb::StopDaemon => Command::StopDaemon { role: draft.role, sync_id: draft.sync_id },
-        Verb::Restore => Command::Restore,
+        Verb::Restore => Command::Restore { atomic: draft.given.contains(Opt::Atomic) },
         Verb::Save => Command::Save { numeric: draft.given.contains(Opt::Numeric) },
         Verb::Zero => Command::Zero(service),
         Verb::AddLocal => Command::AddLocal(the_service()?, the_local()?),
@@ -166,8 +171,11 @@ fn list(service: Option<VirtualService>, draft: &Draft<'_>) -> Result<Command, P
     {
         return Err(ParseError::ListConflict);
     }
+    if given.any(&[Opt::Client, Opt::Vip]) && !given.contains(Opt::Connection) {
+        return Err(ParseError::NoConnections);
+    }
     let subject = if given.contains(Opt::Connection) {
-        Subject::Connections
+        Subject::Connections(draft.connections)
     } else if let Some(service) = service {
         Subject::Service(service)
     } else if given.contains(Opt::Timeout) {

@@ -7,11 +7,13 @@
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 
+use lb::network::Prefix;
 use wire::FamilyId;
 
 use crate::command::{
-    Columns, Command, DaemonRole, DaemonSpec, Format, Forward, Mss, Netmask, RealServer,
-    ServerSpec, ServiceSpec, Subject, Transport, Tunnel, TunnelChecksum, VirtualService,
+    Columns, Command, ConnFilter, DaemonRole, DaemonSpec, Format, Forward, Mss, Netmask,
+    RealServer, ServerSpec, ServiceSpec, Subject, Transport, Tunnel, TunnelChecksum,
+    VirtualService,
 };
 use crate::{sched_flags, words};
 
@@ -47,7 +49,7 @@ pub fn words(command: &Command) -> Vec<String> {
         Command::ListLocals(service) => words.put("-G").services(service),
         Command::List(subject, format) => words.put("-L").subject(subject).format(format),
         Command::Save { numeric } => words.put("-S").flag(*numeric, "-n"),
-        Command::Restore => words.put("-R"),
+        Command::Restore { atomic } => words.put("-R").flag(*atomic, "--atomic"),
         Command::Zero(service) => words.put("-Z").services(service),
         Command::SetTimeouts { tcp, tcp_fin, udp } => {
             words.put("--set").put(tcp).put(tcp_fin).put(udp)
@@ -180,9 +182,19 @@ impl Words {
         match subject {
             Subject::All => self,
             Subject::Service(service) => self.service(service),
-            Subject::Connections => self.put("-c"),
+            Subject::Connections(filter) => self.put("-c").filter(filter),
             Subject::Timeouts => self.put("--timeout"),
             Subject::Daemons => self.put("--daemon"),
+        }
+    }
+
+    fn filter(&mut self, filter: &ConnFilter) -> &mut Self {
+        if let Some(Prefix { address, len }) = filter.client {
+            self.pair("--client", format_args!("{address}/{len}"));
+        }
+        match (filter.vip, filter.vport) {
+            (Some(vip), port) => self.pair("--vip", SocketAddr::new(vip, port.unwrap_or_default())),
+            _ => self,
         }
     }
 

@@ -3,22 +3,19 @@
 //!
 //! No I/O: whoever owns the socket feeds what was read, writes what [`Session::advance`] gives,
 //! and reads no more while the client does not take its replies. Memory is bounded: one line of
-//! [`LINE_MAX`] bytes, and the errors of an `-R` up to [`RESTORE_ERRORS_MAX`] lines and
-//! [`RESTORE_ERROR_BYTES_MAX`] bytes. A line that is too long is dropped as it comes and answered
+//! [`LINE_MAX`] bytes, and what [`Restore`] keeps of an `-R`. A line that is too long is dropped as it comes and answered
 //! with an error at its end; the next one is understood again. A line that the client did not end
 //! is never carried out.
 
-use crate::apply::{Director, Outcome, Pace, Plane};
+mod restore;
+
+use crate::apply::{Director, Outcome, Plane};
 use crate::command::Command;
 use crate::names::NumbersOnly;
-use crate::parse::{self, ParseError};
-use crate::reply::Reply;
+use crate::parse;
 use crate::words::{self, BadLine, LINE_MAX};
-
-/// The lines for stderr that one `-R` keeps; how many more there were is said in one line.
-pub const RESTORE_ERRORS_MAX: usize = 1000;
-/// The bytes of those lines.
-pub const RESTORE_ERROR_BYTES_MAX: usize = 64 * 1024;
+use restore::Restore;
+pub use restore::{ATOMIC_BYTES_MAX, RESTORE_ERROR_BYTES_MAX, RESTORE_ERRORS_MAX};
 
 /// One connection to the control socket.
 #[derive(Debug, Default)]
@@ -104,8 +101,8 @@ impl Session {
             Err(error) => error.into(),
             Ok(words) => match parse::parse(&words, &NumbersOnly) {
                 Err(error) => error.into(),
-                Ok(Command::Restore) => {
-                    self.restore = Some(Restore::default());
+                Ok(Command::Restore { atomic }) => {
+                    self.restore = Some(Restore::new(atomic));
                     return Progress::Continues;
                 }
                 Ok(command) => return Progress::Outcome(director.execute(&command)),
@@ -130,79 +127,5 @@ impl Session {
             return Some(Err(BadLine::TooLong));
         }
         Some(String::from_utf8(line).map_err(|_| BadLine::NotText))
-    }
-}
-
-/// An `-R` whose rules are coming in.
-#[derive(Debug, Default)]
-struct Restore {
-    /// Of the last rule.
-    status: u8,
-    errors: Vec<String>,
-    error_bytes: usize,
-    errors_left_out: usize,
-    /// A rule was no command: those that follow are not carried out.
-    ended: bool,
-}
-
-impl Restore {
-    /// Carries out one line; the reply comes with the line `.`.
-    fn line<P: Plane>(
-        &mut self,
-        line: Result<String, BadLine>,
-        director: &mut Director<P>,
-    ) -> Option<Reply> {
-        if line.as_deref().is_ok_and(|line| line.trim_end() == ".") {
-            return Some(self.reply());
-        }
-        if self.ended {
-            return None;
-        }
-        let (reply, ends) = match line {
-            Err(error) => (Reply::from(error), true),
-            Ok(line) => {
-                let words = words::split_rule(&line);
-                if words.is_empty() {
-                    return None;
-                }
-                rule(&words, director)
-            }
-        };
-        self.ended = ends;
-        self.status = reply.status;
-        for error in reply.errors {
-            let bytes = self.error_bytes + error.len();
-            if self.errors.len() < RESTORE_ERRORS_MAX && bytes <= RESTORE_ERROR_BYTES_MAX {
-                self.error_bytes = bytes;
-                self.errors.push(error);
-            } else {
-                self.errors_left_out += 1;
-            }
-        }
-        None
-    }
-
-    fn reply(&mut self) -> Reply {
-        let mut errors = std::mem::take(&mut self.errors);
-        if self.errors_left_out > 0 {
-            errors.push(format!("{} more errors are not shown", self.errors_left_out));
-        }
-        Reply { body: String::new(), status: self.status, errors }
-    }
-}
-
-/// Carries out a rule; whether it ends the `-R`.
-fn rule<P: Plane>(words: &[String], director: &mut Director<P>) -> (Reply, bool) {
-    match parse::parse(words, &NumbersOnly) {
-        Err(error) => {
-            let ends = error.ends_restore();
-            (error.into(), ends)
-        }
-        Ok(Command::Restore) => (ParseError::TryHelp.into(), true),
-        Ok(command) if command.is_query() => {
-            let reason = "a rule must change something; ask with a command of its own";
-            (Reply::error(2, reason), true)
-        }
-        Ok(command) => (director.change(&command, Pace::Soon), false),
     }
 }

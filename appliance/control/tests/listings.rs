@@ -320,3 +320,55 @@ fn a_rules_file_is_loaded_whole_or_not_at_all() {
     let no_verb = rules::read("# rules\nbogus\n").unwrap_err();
     assert_eq!(no_verb.to_string(), "2: a rule starts with -A, -P or -a");
 }
+
+#[test]
+fn rules_of_an_atomic_restore_count_together_or_not_at_all() {
+    let mut director = restored("-A -t 192.0.2.9:80 -s rr\n");
+    let before = director.plane().published;
+    let reply = send(
+        &mut director,
+        &format!("-R --atomic\n\n{FOUR_MODES}-d -t 192.0.2.9:80 -r 10.0.0.1:80\n.\n"),
+    );
+    assert_eq!(errors(&reply), (255, vec!["line 9: No such destination; nothing was changed"]));
+    let reply = send(&mut director, &format!("--atomic -R\n{FOUR_MODES}-A\n-C\n.\n"));
+    let sentence = "line 8: You need to supply the 'service-address' option for the 'add-service' \
+                    command; nothing was changed";
+    assert_eq!(errors(&reply), (2, vec![sentence]));
+    assert_eq!(run(&mut director, "-Sn").body, "-A -t 192.0.2.9:80 -s rr\n");
+    assert_eq!(director.plane().published, before);
+
+    let reply = send(&mut director, &format!("--atomic -R\n-C\n{FOUR_MODES}.\n"));
+    assert_eq!(reply, Reply::done());
+    assert_eq!(run(&mut director, "-Sn").body, FOUR_MODES);
+}
+
+#[test]
+fn daemons_keep_their_settings_until_they_are_stopped() {
+    let mut director = director();
+    let reply = run(&mut director, "--stop-daemon master");
+    assert_eq!(errors(&reply), (255, vec!["No daemon is running"]));
+    let reply = run(&mut director, "--start-daemon master --mcast-interface absent0");
+    assert_eq!(errors(&reply), (255, vec!["No such device"]));
+    for line in [
+        "--start-daemon master --mcast-interface dummy0",
+        "--start-daemon backup --mcast-interface dummy0 --syncid 7 --mcast-group 224.0.0.99 \
+         --mcast-port 9000 --mcast-ttl 3 --sync-maxlen 1000",
+    ] {
+        let reply = run(&mut director, line);
+        let said = "the settings are kept; connections are not synchronised in this release";
+        assert_eq!(errors(&reply), (0, vec![said]));
+    }
+    let reply = run(&mut director, "--start-daemon master --mcast-interface dummy0 --syncid 5");
+    assert_eq!(errors(&reply), (255, vec!["Daemon has already run"]));
+    let master = "master sync daemon (mcast=dummy0, syncid=0, maxlen=1472, group=224.0.0.81, \
+                  port=8848, ttl=1)\n";
+    let backup = "backup sync daemon (mcast=dummy0, syncid=7, maxlen=1024, group=224.0.0.99, \
+                  port=9000, ttl=3)\n";
+    assert_eq!(run(&mut director, "-L --daemon").body, format!("{master}{backup}"));
+    assert_eq!(run(&mut director, "--stop-daemon master --syncid 9"), Reply::done());
+    run(&mut director, "--stop-daemon backup");
+    run(&mut director, "--start-daemon backup --mcast-interface dummy0 --mcast-group ff02::99");
+    let backup = "backup sync daemon (mcast=dummy0, syncid=0, maxlen=1452, group=ff02::99, \
+                  port=8848, ttl=1)\n";
+    assert_eq!(run(&mut director, "-L --daemon").body, backup);
+}

@@ -45,6 +45,9 @@ fn services() {
     ok("-A -t 192.0.2.1:80 -b mh-port -s mh",   "-A -t 192.0.2.1:80 -s mh -b mh-port");
     ok("-A -t 192.0.2.1:80 -b ,",               "-A -t 192.0.2.1:80 -s wlc");
     ok("-A --sctp-service 192.0.2.1:80",        "-A --sctp-service 192.0.2.1:80 -s wlc");
+    ok("-A -t 192.0.2.1:80 --mss auto",         "-A -t 192.0.2.1:80 -s wlc --mss auto");
+    ok("-A -t 192.0.2.1:80 --mss=1400",         "-A -t 192.0.2.1:80 -s wlc --mss 1400");
+    no("-A -t 192.0.2.1:80 --mss 535", 2, "illegal mss specified; auto, or 536 to 65535 bytes");
     no("-A", 2, "You need to supply the 'service-address' option for the 'add-service' command");
     no("-A -n", 2, "Illegal 'numeric' option with the 'add-service' command");
     no("-D -t 192.0.2.1:80 -s rr", 2, "Illegal 'scheduler' option with the 'delete-service' command");

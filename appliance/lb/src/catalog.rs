@@ -52,7 +52,7 @@ impl Trashed {
 }
 
 /// The services, their servers and the timeouts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Catalog {
     entries: HashMap<ServiceKey, Entry>,
     timeouts: Timeouts,
@@ -112,6 +112,15 @@ impl Catalog {
                 Ok(Applied::default())
             }
         }
+    }
+
+    /// A copy on which changes can be tried; what workers share stays untouched.
+    pub fn rehearsal(&self) -> Self {
+        let mut copy = self.clone();
+        for entry in copy.entries.values_mut() {
+            entry.state = Arc::default();
+        }
+        copy
     }
 
     /// Frees the places of removed servers to which no connection has referred for two minutes.

@@ -22,6 +22,7 @@ mod admit;
 pub mod batch;
 pub mod catalog;
 pub mod conn;
+pub mod conn_filter;
 pub mod conn_table;
 pub mod counters;
 pub mod encap;

@@ -20,6 +20,7 @@ pub(super) fn send(
     mut rules: BufReader<impl Read>,
     mut director: BufWriter<impl Write>,
     names: &SystemNames,
+    atomic: bool,
 ) -> Result<(Option<ParseError>, io::Result<()>), CtlError> {
     let mut last_error = None;
     let mut line = Vec::new();
@@ -27,6 +28,8 @@ pub(super) fn send(
         let rule = match judge(&line, names) {
             Judged::Nothing => continue,
             Judged::AsWritten => &line,
+            // Rules that count together are judged together.
+            Judged::Wrong(_) if atomic => &line,
             Judged::Rule(rule) => &rule.into_bytes(),
             Judged::Wrong(error) => {
                 let ends = error.ends_restore();

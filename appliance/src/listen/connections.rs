@@ -11,6 +11,7 @@ use control::apply::Plane;
 use control::command::Format;
 use control::listing as text;
 use control::reply::Reply;
+use lb::conn_filter::ConnFilter;
 use lb::pipeline::ListCursor;
 use tokio::time::sleep;
 
@@ -27,12 +28,17 @@ const GATHER: Duration = Duration::from_secs(1);
 const LISTING_BYTES: usize = 256 * 1024;
 
 impl<P: Plane> Desk<P> {
-    /// Appends the piece of a worker's connections from `cursor` on; none if the worker did not
+    /// Appends the piece of a worker's connections `from` a place on; none if the worker did not
     /// answer in time.
-    async fn piece(&self, worker: usize, cursor: ListCursor, page: &mut String) -> Option<Next> {
+    async fn piece(
+        &self,
+        worker: usize,
+        from: (ListCursor, ConnFilter),
+        page: &mut String,
+    ) -> Option<Next> {
         let mut readers = self.readers.lock().await;
         let reader = readers.get_mut(worker)?;
-        reader.ask(cursor);
+        reader.ask(from);
         let asked = Instant::now();
         loop {
             {
@@ -52,7 +58,11 @@ impl<P: Plane> Desk<P> {
 
 impl<P: Plane> Client<P> {
     /// Streams the connections of all workers.
-    pub(super) async fn list_connections(&mut self, format: Format) -> io::Result<()> {
+    pub(super) async fn list_connections(
+        &mut self,
+        filter: ConnFilter,
+        format: Format,
+    ) -> io::Result<()> {
         let desk = self.desk.clone();
         let Some(_unread) = desk.unread.admit(LISTING_BYTES) else {
             return self.answer(Reply::error(255, TOO_MUCH_UNREAD)).await;
@@ -63,7 +73,7 @@ impl<P: Plane> Client<P> {
         for worker in 0..workers {
             let mut cursor = ListCursor::default();
             loop {
-                let next = desk.piece(worker, cursor, &mut page).await;
+                let next = desk.piece(worker, (cursor, filter), &mut page).await;
                 if page.len() >= WRITE_BYTES || written.elapsed() > GATHER {
                     self.write(page.as_bytes()).await?;
                     page.clear();

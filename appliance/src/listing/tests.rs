@@ -52,7 +52,7 @@ fn a_large_empty_table_is_answered_piece_by_piece() {
         let mut next = Next::Piece(ListCursor::default());
         let mut pieces = 0;
         while let Next::Piece(cursor) = next {
-            reader.ask(cursor);
+            reader.ask((cursor, ConnFilter::default()));
             let mut answer = None;
             for turn in 0..=TURNS_PER_PIECE {
                 answer = reader.answer(|record| panic!("{record:?}"));
@@ -76,9 +76,9 @@ fn a_large_empty_table_is_answered_piece_by_piece() {
 fn the_answer_to_a_question_that_was_overruled_is_nobodys() {
     with_worker(|worker| {
         let (mut reader, mut lister) = pair();
-        reader.ask(ListCursor::default());
+        reader.ask((ListCursor::default(), ConnFilter::default()));
         (0..TURNS_PER_PIECE).for_each(|_| lister.turn(worker, Tick::default()));
-        reader.ask(ListCursor::default());
+        reader.ask((ListCursor::default(), ConnFilter::default()));
         assert_eq!(reader.answer(|_| {}), None, "the answer that is there is to the first");
         lister.turn(worker, Tick::default());
         assert_eq!(reader.answer(|_| {}), None);

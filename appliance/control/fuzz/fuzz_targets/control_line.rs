@@ -42,7 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
                 Progress::Outcome(Outcome::Reply(reply)) => {
                     written.extend(reply.body.bytes().chain(reply.end().bytes()));
                 },
-                Progress::Outcome(Outcome::Connections(_)) | Progress::Continues => {}
+                Progress::Outcome(Outcome::Connections(..)) | Progress::Continues => {}
             }
         }
     }

@@ -3,13 +3,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use lb::network::Prefix;
 use lb::service::family;
 use wire::FamilyId;
 
 use super::{ParseError, seconds};
 use crate::command::{
-    DaemonRole, Forward, Mss, Netmask, RealServer, SchedFlags, ServerSpec, ServiceSpec, Transport,
-    Tunnel, TunnelChecksum, VirtualService,
+    ConnFilter, DaemonRole, Forward, Mss, Netmask, RealServer, SchedFlags, ServerSpec, ServiceSpec,
+    Transport, Tunnel, TunnelChecksum, VirtualService,
 };
 use crate::names::Names;
 use crate::options::{Given, Opt, TUNNEL_OPTIONS, TUNNELS, Token};
@@ -45,6 +46,7 @@ pub(super) struct Draft<'a> {
     tunnel_port: u16,
     pub(super) local: Option<IpAddr>,
     pub(super) sysctl: Request,
+    pub(super) connections: ConnFilter,
     pub(super) role: DaemonRole,
     pub(super) sync_id: u8,
     pub(super) mcast_interface: Option<&'a str>,
@@ -80,6 +82,7 @@ impl<'a> Draft<'a> {
             tunnel_port: 0,
             local: None,
             sysctl: Request::ShowAll,
+            connections: ConnFilter::default(),
             role: DaemonRole::Master,
             sync_id: 0,
             mcast_interface: None,
@@ -121,6 +124,12 @@ impl<'a> Draft<'a> {
             Opt::Scheduler => self.scheduler = text,
             Opt::SchedulerFlags => self.flags_text = text,
             Opt::Engine => self.engine = Some(text).filter(|name| !name.is_empty()),
+            Opt::Client => self.connections.client = Some(client(text)?),
+            Opt::Vip => {
+                let found = values::endpoint(text, None, self.names).ok_or(ParseError::Vip)?;
+                self.connections.vip = Some(found.address);
+                self.connections.vport = found.port.filter(|port| *port != 0);
+            }
             Opt::Mss => self.mss = Some(mss(text)?),
             Opt::Server => self.take_server(text)?,
             Opt::Weight => self.weight = count(text, ParseError::Weight)?,
@@ -342,6 +351,21 @@ fn mss(text: &str) -> Result<Mss, ParseError> {
         return Ok(Mss::Auto);
     }
     within(text, MSS_MIN, ParseError::Mss).map(Mss::Bytes)
+}
+
+/// Reads `ADDRESS` or `ADDRESS/LENGTH`.
+fn client(text: &str) -> Result<Prefix, ParseError> {
+    let (address, len) = match text.split_once('/') {
+        Some((address, len)) => (address, Some(len)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| ParseError::Client)?;
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let len = match len {
+        Some(len) => len.parse().ok().filter(|len| *len <= width).ok_or(ParseError::Client)?,
+        None => width,
+    };
+    Ok(Prefix { address, len })
 }
 
 fn mcast_group(text: &str) -> Result<IpAddr, ParseError> {

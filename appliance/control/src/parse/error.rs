@@ -95,6 +95,15 @@ pub enum ParseError {
     /// `-b` of a service: the flag of another scheduler.
     #[error("incompatible scheduler flag `{0}'")]
     ForeignSchedulerFlag(String),
+    /// `--client`.
+    #[error("illegal client specified; an address, or a range like 198.51.100.0/24")]
+    Client,
+    /// `--vip`.
+    #[error("illegal virtual address[:port] specified")]
+    Vip,
+    /// `--client` or `--vip` without `-c`.
+    #[error("--client and --vip choose connections; give -c with them")]
+    NoConnections,
     /// `--mss`.
     #[error("illegal mss specified; auto, or 536 to 65535 bytes")]
     Mss,

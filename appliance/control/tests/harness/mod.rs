@@ -31,6 +31,10 @@ impl Plane for Counted {
         self.published += 1;
     }
 
+    fn interface_mtu(&self, interface: &str) -> Option<u16> {
+        (interface == "dummy0").then_some(1500)
+    }
+
     fn local_ports_conflict(&self) -> Option<String> {
         self.conflict.then(|| "local ports collide with the host's; lower its range".to_owned())
     }
@@ -124,7 +128,7 @@ pub fn exchange(director: &mut Director<Counted>, text: &str) -> Vec<Reply> {
                 Progress::Outcome(Outcome::Reply(reply)) => {
                     written.extend(reply.body.bytes().chain(reply.end().bytes()));
                 }
-                Progress::Outcome(Outcome::Connections(format)) => {
+                Progress::Outcome(Outcome::Connections(_, format)) => {
                     written.extend(listing::connections_heading(format).bytes());
                     written.extend(Reply::done().end().bytes());
                 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 /// Places in a table of fixed size, each with a count of its incarnations.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Places {
     free: VecDeque<u32>,
     generations: Vec<u32>,

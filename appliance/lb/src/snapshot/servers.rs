@@ -80,3 +80,69 @@ fn removed(id: ServerId, key: &ServerKey) -> ServerView {
         tunnel_source: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Change;
+    use crate::counters::ServerCounts;
+    use crate::ids::{Seed, Tick};
+    use crate::limits::Limits;
+    use crate::network::Network;
+    use crate::sched::Scheduler;
+    use crate::service::{ServerOptions, ServiceKey, ServiceOptions};
+    use crate::snapshot::{Changed, Snapshot};
+    use proptest::prelude::*;
+    use wire::L4;
+
+    const LIMITS: Limits = Limits { services: 3, servers: 8, connections: 1, ..Limits::DEFAULT };
+
+    fn service(number: u8) -> ServiceKey {
+        let (protocol, address) = (L4::Tcp, [192, 0, 2, number].into());
+        ServiceKey::Endpoint { protocol, address, port: 80 }
+    }
+
+    fn change(what: u8, at: u8, of: u8) -> Change {
+        let key = ServerKey { address: [10, 0, of, at].into(), port: 80 };
+        let options = ServerOptions::of(ForwardMode::Tunnel, what.into());
+        match what {
+            0..3 => Change::AddService(service(of), ServiceOptions::of(Scheduler::RoundRobin)),
+            3..8 => Change::AddServer(service(of), key, options),
+            8..10 => Change::EditServer(service(of), key, options),
+            10..12 => Change::DeleteServer(service(of), key),
+            12 => Change::DeleteService(service(of)),
+            _ => Change::Clear,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_that_follows_is_the_one_that_is_made_anew(
+            steps in prop::collection::vec((0..15u8, 1..5u8, 1..4u8, any::<bool>()), 1..60)
+        ) {
+            let (mut catalog, network) = (Catalog::new(&LIMITS), Network::new(vec![]));
+            let counts = ServerCounts::new(&LIMITS);
+            let mut snapshot = Snapshot::new(&catalog, &network, Seed::fixed(1));
+            for (what, at, of, is_seen) in steps {
+                if what == 14 {
+                    snapshot = snapshot.next(&catalog, &network, Changed::ALL);
+                    catalog.sweep(&counts, Tick::from_secs(0));
+                    catalog.sweep(&counts, Tick::from_secs(1000));
+                } else {
+                    // A refusal is as good as no change.
+                    let _ = catalog.apply(change(what, at, of));
+                }
+                if is_seen {
+                    snapshot = snapshot.next(&catalog, &network, Changed::ALL);
+                    let anew = Snapshot::new(&catalog, &network, Seed::fixed(1));
+                    let live = catalog.services().flat_map(|s| &s.servers).map(|s| s.id);
+                    for id in live.chain(catalog.removed().map(|(id, _)| id)) {
+                        let rows = [&snapshot, &anew].map(|s| format!("{:?}", s.server(id)));
+                        prop_assert_eq!(&rows[0], &rows[1]);
+                        prop_assert!(snapshot.server(id).is_some());
+                    }
+                }
+            }
+        }
+    }
+}

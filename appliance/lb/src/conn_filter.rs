@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which connections a listing is about.
+
+use std::net::IpAddr;
+
+use crate::conn::ConnRecord;
+use crate::network::Prefix;
+
+/// What a connection must have to be listed; all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnFilter {
+    /// A client in this range.
+    pub client: Option<Prefix>,
+    /// This virtual address.
+    pub vip: Option<IpAddr>,
+    /// This virtual port, 1 or more.
+    pub vport: Option<u16>,
+}
+
+impl ConnFilter {
+    /// Whether a connection is to be listed.
+    pub fn wants(&self, record: &ConnRecord) -> bool {
+        self.client.is_none_or(|range| contains(range, record.client.ip()))
+            && self.vip.is_none_or(|vip| vip == record.vip.ip())
+            && self.vport.is_none_or(|port| port == record.vip.port())
+    }
+}
+
+fn contains(range: Prefix, address: IpAddr) -> bool {
+    let outside = |bits: u32| bits.saturating_sub(range.len.into());
+    match (range.address, address) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            (a.to_bits() ^ b.to_bits()).checked_shr(outside(32)).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            (a.to_bits() ^ b.to_bits()).checked_shr(outside(128)).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ServerId;
+    use crate::tcp_state::State;
+    use wire::L4;
+
+    fn record(client: &str, vip: &str) -> ConnRecord {
+        ConnRecord {
+            protocol: L4::Tcp,
+            state: State::Established,
+            expires_s: 1,
+            client: client.parse().unwrap(),
+            vip: vip.parse().unwrap(),
+            server: ServerId { slot: 0, generation: 1 },
+        }
+    }
+
+    #[test]
+    fn a_range_of_clients_has_those_that_share_its_leading_bits() {
+        let connection = record("198.51.100.7:1234", "192.0.2.1:80");
+        for (address, len, wanted) in [
+            ("198.51.100.7", 32, true),
+            ("198.51.100.6", 32, false),
+            ("198.51.100.200", 24, true),
+            ("198.51.101.7", 24, false),
+            ("0.0.0.0", 0, true),
+            ("::", 0, false),
+        ] {
+            let client = Some(Prefix { address: address.parse().unwrap(), len });
+            let filter = ConnFilter { client, ..ConnFilter::default() };
+            assert_eq!(filter.wants(&connection), wanted, "{address}/{len}");
+        }
+        let connection = record("[2001:db8::7]:1234", "[2001:db8:1::1]:80");
+        for (len, wanted) in [(128, false), (125, true), (0, true)] {
+            let client = Some(Prefix { address: "2001:db8::".parse().unwrap(), len });
+            let filter = ConnFilter { client, ..ConnFilter::default() };
+            assert_eq!(filter.wants(&connection), wanted, "/{len}");
+        }
+    }
+
+    #[test]
+    fn everything_that_a_filter_names_must_fit() {
+        let connection = record("198.51.100.7:1234", "192.0.2.1:80");
+        let vip = Some("192.0.2.1".parse().unwrap());
+        let filter = ConnFilter { vip, ..ConnFilter::default() };
+        assert!(filter.wants(&connection));
+        assert!(ConnFilter { vport: Some(80), ..filter }.wants(&connection));
+        assert!(!ConnFilter { vport: Some(443), ..filter }.wants(&connection));
+    }
+}
