@@ -72,8 +72,8 @@ pub enum Pace {
 pub enum Outcome {
     /// The whole answer.
     Reply(Reply),
-    /// The connections that the filter wants are to be listed: [`listing::connections_heading`], then
-    /// [`listing::put_connection`] for each, then [`Reply::done`].
+    /// The connections that the filter wants are to be listed: [`listing::connections_heading`],
+    /// then [`listing::put_connection`] for each, then [`Reply::done`].
     Connections(ConnFilter, Format),
 }
 

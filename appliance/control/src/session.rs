@@ -3,9 +3,9 @@
 //!
 //! No I/O: whoever owns the socket feeds what was read, writes what [`Session::advance`] gives,
 //! and reads no more while the client does not take its replies. Memory is bounded: one line of
-//! [`LINE_MAX`] bytes, and what [`Restore`] keeps of an `-R`. A line that is too long is dropped as it comes and answered
-//! with an error at its end; the next one is understood again. A line that the client did not end
-//! is never carried out.
+//! [`LINE_MAX`] bytes, and what [`restore`] keeps of an `-R`. A line that is too long is dropped
+//! as it comes and answered with an error at its end; the next one is understood again. A line that
+//! the client did not end is never carried out.
 
 mod restore;
 
