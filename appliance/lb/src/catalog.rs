@@ -18,7 +18,7 @@ use crate::counters::ServerCounts;
 use crate::ids::{ServerId, ServiceId, Tick};
 use crate::knobs::Knobs;
 use crate::limits::Limits;
-use crate::sched::{self, SchedState};
+use crate::sched::{self, SchedState, Scheduler};
 use crate::service::{Server, ServerKey, ServerOptions, Service, ServiceKey, ServiceOptions};
 use crate::tcp_state::Timeouts;
 use addresses::Addresses;
@@ -117,8 +117,10 @@ impl Catalog {
     /// A copy on which changes can be tried; what workers share stays untouched.
     pub fn rehearsal(&self) -> Self {
         let mut copy = self.clone();
-        for entry in copy.entries.values_mut() {
-            entry.state = Arc::default();
+        // Nobody schedules by a copy: the state of the simplest scheduler does for all.
+        let options = ServiceOptions::of(Scheduler::RoundRobin);
+        for (key, entry) in &mut copy.entries {
+            entry.state = Arc::new(SchedState::new(key, &options));
         }
         copy
     }
