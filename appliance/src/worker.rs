@@ -94,7 +94,7 @@ impl PollLoop {
         let mut frames = 0;
         for _ in 0..RING_BATCHES {
             let count = inlets.handed_in.dequeue(burst, BATCH);
-            fill(batch, burst, nic_of);
+            fill(batch, burst);
             worker.run(batch, Origin::Worker, now, outlets);
             frames += count;
             if count < BATCH {
@@ -103,7 +103,7 @@ impl PollLoop {
         }
         for (nic, queue) in &mut inlets.queues {
             frames += queue.receive(burst, BATCH);
-            fill(batch, burst, |_| *nic);
+            batch.extend(*nic, burst.drain());
             worker.run(batch, Origin::Wire, now, outlets);
         }
         let sent_for_others = [
@@ -128,9 +128,9 @@ impl PollLoop {
     }
 }
 
-fn fill(batch: &mut Batch<Mbuf>, burst: &mut Burst, nic: impl Fn(&Mbuf) -> NicId) {
+fn fill(batch: &mut Batch<Mbuf>, burst: &mut Burst) {
     for frame in burst.drain() {
-        let nic = nic(&frame);
+        let nic = nic_of(&frame);
         let pushed = batch.push(frame, nic);
         debug_assert!(pushed.is_ok(), "a burst of at most a batch fits an empty batch");
     }

@@ -32,6 +32,13 @@ impl<B> Batch<B> {
         Ok(())
     }
 
+    /// Adds frames that arrived by `nic`, as many as fit; the others are dropped with the iterator.
+    pub fn extend(&mut self, nic: NicId, frames: impl Iterator<Item = B>) {
+        self.frames.extend(frames.take(self.frames.remaining_capacity()));
+        let missing = self.frames.len() - self.nics.len();
+        self.nics.extend(std::iter::repeat_n(nic, missing));
+    }
+
     /// Frames in the batch.
     pub fn len(&self) -> usize {
         self.frames.len()

@@ -95,6 +95,23 @@ impl ConnFamily for V6 {
 /// Milliseconds that one unit of a deadline stands for.
 const UNIT_MS: u64 = 64;
 
+/// A deadline in the units that connections keep.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    low: u32,
+    high: u8,
+}
+
+impl Deadline {
+    /// The deadline `timeout_s` seconds after `now`.
+    #[inline]
+    pub(crate) fn after(now: Tick, timeout_s: u32) -> Self {
+        let due = now.millis() + u64::from(timeout_s) * 1000;
+        let units = due.div_ceil(UNIT_MS);
+        Self { low: units as u32, high: (units >> 32) as u8 }
+    }
+}
+
 impl<F: ConnFamily> Conn<F> {
     /// A connection whose first packet is still to be tracked.
     pub fn new(protocol: L4, server: ServerId, actions: [Action<F>; 2], traits: Traits) -> Self {
@@ -187,6 +204,19 @@ impl<F: ConnFamily> Conn<F> {
         }
     }
 
+    /// Whether it is in `state`, and nothing is to be done for its packets but to rewrite and
+    /// count them.
+    #[inline]
+    pub(crate) fn is_usual(&self, state: State) -> bool {
+        self.flags & !(REPLIES | TUNNEL | FILL) == LIVE && self.state == state as u8
+    }
+
+    /// Whether packets of one direction travel inside another IP packet.
+    #[inline]
+    pub(crate) fn is_tunnel(&self, direction: Direction) -> bool {
+        self.flags & TUNNEL != 0 && direction == Direction::Request
+    }
+
     /// Whether its persistence template is still to be told when it is established.
     #[inline]
     pub(crate) fn is_unassured(&self) -> bool {
@@ -223,10 +253,20 @@ impl<F: ConnFamily> Conn<F> {
     /// Sets the deadline to `timeout_s` seconds after `now`.
     #[inline]
     pub fn refresh(&mut self, now: Tick, timeout_s: u32) {
-        let due = now.millis() + u64::from(timeout_s) * 1000;
-        let units = due.div_ceil(UNIT_MS);
-        self.deadline = U32::new(units as u32);
-        self.deadline_high = (units >> 32) as u8;
+        self.postpone(Deadline::after(now, timeout_s));
+    }
+
+    /// Sets the deadline.
+    #[inline]
+    pub(crate) fn postpone(&mut self, due: Deadline) {
+        self.deadline = U32::new(due.low);
+        self.deadline_high = due.high;
+    }
+
+    /// Whether the deadline is `due` or before it, by no more than 8 years.
+    #[inline]
+    pub(crate) fn lives_until(&self, due: Deadline) -> bool {
+        self.deadline_high == due.high && self.deadline.get() <= due.low
     }
 
     /// The moment at which it expires unless a packet comes.

@@ -27,17 +27,18 @@ struct Bucket {
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-/// A look-up under way: the key's hash, which says which buckets and what tag in them, and which
-/// ways of the first bucket have that tag.
+/// A look-up under way: the key's hash, which says which buckets and what tag in them, which ways
+/// of the first bucket have that tag, and what the first of them points at.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Probe {
     hash: u64,
     ways: u32,
+    first: u32,
 }
 
 impl Probe {
     fn new(hash: u64) -> Self {
-        Self { hash, ways: 0 }
+        Self { hash, ways: 0, first: u32::MAX }
     }
 
     #[inline]
@@ -148,9 +149,18 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
             }
             return;
         };
+        probe.first = *entry;
         if let Some(conn) = self.conns.get((entry >> 1) as usize) {
             prefetch::read(conn);
         }
+    }
+
+    /// The connection that a look-up points at first after [`Self::prefetch`], and the direction;
+    /// only a comparison of keys says whether the packet is of it.
+    #[inline]
+    pub fn candidate(&mut self, probe: Probe) -> Option<(Direction, &mut Conn<F>)> {
+        let (id, direction) = unpack(probe.first);
+        self.conn_mut(id).map(|conn| (direction, conn))
     }
 
     /// Ends a look-up that went through [`Self::prefetch`] since the table changed last: finds the

@@ -63,6 +63,13 @@ impl<'m, F: Balanced> Flows<'m, F> {
         self.conns.conn_mut(id)
     }
 
+    /// The connection that a look-up points at first, and the direction; only a comparison of keys
+    /// says whether the packet is of it.
+    #[inline]
+    pub(crate) fn candidate(&mut self, probe: Probe) -> Option<(Direction, &mut Conn<F>)> {
+        self.conns.candidate(probe)
+    }
+
     /// How often connections were opened or closed; a look-up holds until this moves.
     #[inline]
     pub(crate) fn changes(&self) -> u32 {

@@ -28,6 +28,7 @@ pub mod counters;
 pub mod encap;
 pub mod ensemble;
 pub mod expiry;
+mod express;
 pub mod family;
 pub mod flows;
 mod follow;

@@ -16,6 +16,7 @@ use crate::batch::{Batch, Origin, Sink};
 use crate::conn::ConnRecord;
 use crate::conn_table::ConnTable;
 use crate::counters::{ServerCounts, WorkerCounters};
+use crate::express::Steady;
 use crate::flows::{Cursor, Flows};
 use crate::follow::{Come, Known};
 use crate::fragments::InParts;
@@ -183,6 +184,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             probes: PORT_PROBES_PER_BATCH,
             origin,
             now,
+            steady: Steady::new(now, &self.snapshot.timeouts),
             witness,
         };
         stage.sort(batch, (&self.v4, &self.v6), &mut sorted);

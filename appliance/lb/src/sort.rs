@@ -68,8 +68,8 @@ impl<W: Witness> Stage<'_, W> {
                 known = self.wiring.nic(*nic).map(|facts| (*nic, facts.mac));
             }
             let head = frame.head();
-            let dst = head.first_chunk().copied().map(wire::Mac);
-            let is_to_us = origin != Origin::Wire || dst == known.map(|(_, mac)| mac);
+            let is_to_us =
+                origin != Origin::Wire || known.is_some_and(|(_, mac)| head.starts_with(&mac.0));
             let fate = if !is_to_us {
                 self.sort_other(v4, v6, index, frame, *nic, sorted)
             } else if let Some(parsed) = parse_plain(head, frame.len()) {

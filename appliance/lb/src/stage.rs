@@ -9,9 +9,10 @@ use wire::{Family, Frame, Parsed};
 use crate::action::Action;
 use crate::admit::{Admission, Admitter};
 use crate::batch::Origin;
-use crate::conn::Direction;
+use crate::conn::{Conn, Direction};
 use crate::conn_table::Probe;
 use crate::counters::{ServerCounts, TrafficCounters, WorkerCounters};
+use crate::express::Steady;
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::hash::Keyed;
@@ -69,13 +70,19 @@ impl From<DropReason> for Fate {
 pub(crate) struct Item<F: Family> {
     index: u8,
     nic: NicId,
-    parsed: Parsed<F>,
-    probe: Probe,
+    pub(crate) parsed: Parsed<F>,
+    pub(crate) probe: Probe,
 }
 
 impl<F: Family> Item<F> {
     pub(crate) fn new(index: u8, nic: NicId, parsed: Parsed<F>, probe: Probe) -> Self {
         Self { index, nic, parsed, probe }
+    }
+
+    /// Its frame's place in the batch.
+    #[inline]
+    pub(crate) fn index(&self) -> u8 {
+        self.index
     }
 }
 
@@ -95,6 +102,7 @@ pub(crate) struct Stage<'a, W> {
     pub(crate) probes: u32,
     pub(crate) origin: Origin,
     pub(crate) now: Tick,
+    pub(crate) steady: Steady,
     pub(crate) witness: &'a mut W,
 }
 
@@ -116,12 +124,16 @@ impl<'a, W: Witness> Stage<'a, W> {
         for item in items {
             let at = usize::from(item.index);
             if let Some((frame, fate)) = frames.get_mut(at).zip(fates.get_mut(at)) {
-                let served = self.serve_one(flows, item, since, frame);
-                *fate = Some(served.unwrap_or_else(|fate| fate));
+                *fate = self.express(flows, item, frame);
+                if fate.is_none() {
+                    let served = self.serve_one(flows, item, since, frame);
+                    *fate = Some(served.unwrap_or_else(|fate| fate));
+                }
             }
         }
     }
 
+    #[inline(never)]
     fn serve_one<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
@@ -435,9 +447,20 @@ impl<'a, W: Witness> Stage<'a, W> {
         fact: impl FnOnce(Meeting) -> Fact,
     ) {
         if let Some(conn) = flows.conns().conn(id) {
-            let meeting = || Meeting::of(conn, direction, self.snapshot, self.now);
-            self.witness.note(item.index, || fact(meeting()));
+            self.tell(conn, item, direction, fact);
         }
+    }
+
+    #[inline]
+    pub(crate) fn tell<F: Balanced>(
+        &mut self,
+        conn: &Conn<F>,
+        item: &Item<F>,
+        direction: Direction,
+        fact: impl FnOnce(Meeting) -> Fact,
+    ) {
+        let meeting = || Meeting::of(conn, direction, self.snapshot, self.now);
+        self.witness.note(item.index, || fact(meeting()));
     }
 
     fn tell_of_admission<F: Balanced>(&mut self, item: &Item<F>, admission: &Admission<F>) {

@@ -96,9 +96,15 @@ impl Steering {
         key: &FlowKey<F>,
         services: &FamilyServices<F>,
     ) -> WorkerId {
-        if self.workers == 1 {
-            return self.here;
-        }
+        if self.workers == 1 { self.here } else { self.owner_of_many(key, services) }
+    }
+
+    #[inline(never)]
+    fn owner_of_many<F: SnapshotFamily>(
+        &self,
+        key: &FlowKey<F>,
+        services: &FamilyServices<F>,
+    ) -> WorkerId {
         let tuple = &key.tuple;
         if services.is_local(tuple.dst) {
             let known = self.rss.as_ref().and_then(|rss| rss.reply(tuple));

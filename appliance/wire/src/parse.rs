@@ -52,6 +52,13 @@ impl<F: Family> Parsed<F> {
         self.key
     }
 
+    /// Transport protocol.
+    #[inline]
+    #[must_use]
+    pub const fn protocol(&self) -> L4 {
+        self.key.protocol
+    }
+
     /// Offset of the IP header in the frame, in bytes.
     #[inline]
     #[must_use]

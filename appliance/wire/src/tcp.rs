@@ -90,6 +90,13 @@ impl TcpFlags {
         self.0 & flags.0 == flags.0
     }
 
+    /// Whether ACK is set and nothing else that changes the state of a connection.
+    #[inline]
+    #[must_use]
+    pub const fn is_only_ack(self) -> bool {
+        self.0 & (Self::SYN.0 | Self::FIN.0 | Self::RST.0 | Self::ACK.0) == Self::ACK.0
+    }
+
     /// Whether SYN is set.
     #[inline]
     #[must_use]

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The way of nearly every packet: its connection is known, stays in its state, and its next hop
+//! is known too.
+//!
+//! All that could make a packet another case is looked at first, and then the whole packet is
+//! served at once. One of another case has not been touched, and goes through the phases of
+//! [`Stage::serve`], which know every case; so what the two do cannot differ but in speed.
+
+use wire::parse::plain::{Plain, TcpRest, UdpRest};
+use wire::{Frame, L4, Parsed};
+use zerocopy::FromBytes;
+use zerocopy::network_endian::U16;
+
+use crate::action::Action;
+use crate::conn::Deadline;
+use crate::family::Balanced;
+use crate::flows::Flows;
+use crate::ids::Tick;
+use crate::stage::{Fate, Item, Stage};
+use crate::tcp_state::{State, Timeouts};
+use crate::tunnel;
+use crate::witness::{Fact, Witness};
+
+/// Until when the connections live whose packets come now and leave them in their state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steady {
+    established: Deadline,
+    udp: Deadline,
+}
+
+impl Steady {
+    pub(crate) fn new(now: Tick, timeouts: &Timeouts) -> Self {
+        let after = |state| Deadline::after(now, timeouts.of(state));
+        Self { established: after(State::Established), udp: after(State::Udp) }
+    }
+}
+
+impl<W: Witness> Stage<'_, W> {
+    /// Serves a packet of the usual case; none leaves it as it was.
+    #[inline(always)]
+    pub(crate) fn express<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        item: &Item<F>,
+        frame: &mut B,
+    ) -> Option<Fate> {
+        let parsed = &item.parsed;
+        let (direction, conn) = flows.candidate(item.probe)?;
+        let is_tcp = parsed.protocol() == L4::Tcp;
+        let (state, due) = match is_tcp {
+            true => (State::Established, self.steady.established),
+            false => (State::Udp, self.steady.udp),
+        };
+        if !conn.is_usual(state)
+            || (is_tcp && !parsed.tcp_flags().is_only_ack())
+            || !conn.matches(direction, &parsed.key())
+            || !conn.lives_until(due)
+            || parsed.ttl() <= 1
+        {
+            return None;
+        }
+        let server = conn.server();
+        let view = self.snapshot.server(server)?;
+        let service = view.service?;
+        let (action, is_tunnel) = (conn.action(direction), conn.is_tunnel(direction));
+        let hop = self.snapshot.network.next_hop(action.next_hop)?;
+        let way = Ok(hop);
+        let outer = if is_tunnel { Some(tunnel::outer(Some(view)).ok()?) } else { None };
+        if self.room(&way, outer.as_ref()).is_none_or(|room| parsed.ip_len() > room)
+            || !rewrite_plain(frame.head_mut(), parsed, action)
+        {
+            return None;
+        }
+        self.tell(conn, item, direction, Fact::Found);
+        conn.postpone(due);
+        self.tell(conn, item, direction, Fact::Tracked);
+        let action = conn.action(direction);
+        self.tell_way(item.index(), (action, direction), Some(view), &way);
+        self.count_packet(service, server.slot, direction, parsed.ip_len() as u64);
+        if let Some(outer) = outer
+            && let Err(reason) = self.encapsulate(frame, parsed.ip_len(), &parsed.key(), &outer)
+        {
+            return Some(reason.into());
+        }
+        Some(self.depart(frame, way, action.next_hop).unwrap_or_else(|fate| fate))
+    }
+}
+
+/// Rewrites a packet as [`crate::rewrite::rewrite`] does; false leaves it as it was, if its tuple
+/// does not lie in one piece or its UDP checksum is missing.
+#[inline(always)]
+fn rewrite_plain<F: Balanced>(head: &mut [u8], parsed: &Parsed<F>, action: &Action<F>) -> bool {
+    if !parsed.is_plain() {
+        return false;
+    }
+    let Ok((plain, rest)) = Plain::<F>::mut_from_prefix(head) else {
+        return false;
+    };
+    match parsed.protocol() {
+        L4::Tcp => {
+            let Ok((tcp, _)) = TcpRest::mut_from_prefix(rest) else {
+                return false;
+            };
+            tcp.csum = action.l4_delta.apply(tcp.csum);
+        }
+        L4::Udp => {
+            let Ok((udp, _)) = UdpRest::mut_from_prefix(rest) else {
+                return false;
+            };
+            if udp.csum == U16::ZERO {
+                return false;
+            }
+            udp.csum = action.l4_delta.apply_udp(udp.csum);
+        }
+    }
+    F::forward_plain(&mut plain.front, action.header_delta);
+    plain.tuple = action.tuple;
+    true
+}
