@@ -4,8 +4,8 @@
 #
 #   lab/config.sh two-arm|one-arm PREFIX [WORKERS [QUEUES [CAPACITY]]]
 #
-# In the environment HUGEPAGES (off, on, auto), LOCAL_PORTS (FIRST-LAST) and OWNER (hash, landing)
-# change further keys; RSS (what each NIC is set to hash, in their order) and RSS_KEY say how the
+# In the environment HUGEPAGES (off, on, auto), LOCAL_PORTS (FIRST-LAST), OWNER (hash, landing)
+# and LAN_MTU (bytes) change further keys; RSS (what each NIC is set to hash, in their order) and RSS_KEY say how the
 # taps choose queues.
 # The DPDK NICs are taps named NIC-nic in the director's namespace; director.sh puts them into
 # the bridges. Addresses are given to the host interfaces with "ip addr", as an operator would.
@@ -62,6 +62,9 @@ queues = $queues
 mac = "${!mac}"
 host_interface = "$nic"
 TOML
+    if [[ $nic == lan ]]; then
+        echo "mtu = ${LAN_MTU:-1500}"
+    fi
     if [[ -n ${rss[number]-} ]]; then
         printf 'rss = "%s"\nrss_preset = true\n' "${rss[number]}"
     fi

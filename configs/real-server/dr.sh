@@ -6,9 +6,9 @@
 #   dr.sh down VIP [VIP...]
 #
 # The director passes a request on with only the MAC addresses changed, so this machine must hold
-# the VIP without answering ARP for it (IPv6 answers for no address of lo). Replies go to the client
-# without the director: give GATEWAY=ADDRESS (GATEWAY6 for IPv6) if the default route is not the right way for them, for example because it leads
-# to the director for services with NAT.
+# the VIP without answering ARP for it (ND answers for no address of lo). Replies go to the client
+# without the director: give GATEWAY=ADDRESS, GATEWAY6 for IPv6, if the default route is not the
+# right way for them, for example because it leads to the director for services with NAT.
 set -eu
 . "$(dirname "$0")/steps.sh"
 begin 'VIP [VIP...]' "$@"

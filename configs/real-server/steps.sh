@@ -90,8 +90,8 @@ remove_vip() {
     fi
 }
 
-# With GATEWAY set (GATEWAY6 for IPv6), replies from a VIP leave by that router, whatever the default
-# route is; what is on a connected network still goes there directly.
+# With GATEWAY set (GATEWAY6 for IPv6), replies from a VIP leave by that router, whatever the
+# default route is; what is on a connected network still goes there directly.
 add_reply_route() {
     family=$(family_of "$2")
     case $family in -6) gateway=${GATEWAY6-} ;; *) gateway=${GATEWAY-} ;; esac

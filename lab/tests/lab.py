@@ -36,11 +36,14 @@ class Shape:
     rss: tuple[str, ...] = ()
     owner: str = "hash"
     family: int = 4
+    lan_mtu: int = 1500
 
     def __str__(self) -> str:
         name = f"{self.topology}-{self.workers}w-{self.queues}q"
         if self.rss:
             name = "-".join((name, *self.rss, self.owner))
+        if self.lan_mtu != 1500:
+            name += f"-mtu{self.lan_mtu}"
         return f"{name}-ipv6" if self.family == 6 else name
 
 
@@ -173,6 +176,7 @@ class Lab:
             "LOCAL_PORTS": self.shape.local_ports,
             "HUGEPAGES": self.shape.hugepages,
             "OWNER": self.shape.owner,
+            "LAN_MTU": str(self.shape.lan_mtu),
             "RSS": " ".join(self.shape.rss),
             "RSS_KEY": hashing.KEY.hex(),
         }
@@ -242,10 +246,12 @@ class Lab:
         return self.inside("client", "curl", "-s", "-o", "/dev/null", "--max-time", str(seconds),
                            "--interface", client, url, check=False).returncode
 
-    def echo(self, client: str, address: str, port: int, count: int = 1, sources: int = 1):
-        """Asks the UDP echo `count` times from each of `sources` sockets."""
+    def echo(self, client: str, address: str, port: int, count: int = 1, sources: int = 1,
+             size: int = 10):
+        """Asks the UDP echo `count` times from each of `sources` sockets, `size` bytes each."""
+        numbers = map(str, (port, count, sources, size))
         done = self.inside("client", "python3", str(LAB / "tests/udp_client.py"), client, address,
-                           str(port), str(count), str(sources))
+                           *numbers)
         return json.loads(done.stdout)
 
     def stats(self, service: str) -> list[int]:
@@ -325,14 +331,19 @@ class Lab:
                 process.terminate()
 
 
-def bad_checksums(file: Path) -> list[str]:
+CHECKED = ("ip", "tcp", "udp", "icmp", "icmpv6")
+
+
+def bad_checksums(file: Path, headers: tuple[str, ...] = CHECKED) -> list[str]:
     """Frames whose IPv4, TCP, UDP or ICMP checksum is wrong, one line each.
+
+    Errors quote the beginning of a packet, and Wireshark takes that for the whole of it: leave
+    TCP and UDP out where there are any.
 
     Where TCP's is 0, Linux may send 0xffff, which is the same number to a receiver but not to
     Wireshark.
     """
-    headers = ("ip", "tcp", "udp", "icmp", "icmpv6")
-    switches = [f"{header}.check_checksum:TRUE" for header in headers[:3]]
+    switches = [f"{header}.check_checksum:TRUE" for header in CHECKED[:3]]
     wanted = " || ".join(f'{header}.checksum.status == "Bad"' for header in headers)
     wanted = f"({wanted}) && !(tcp.checksum == 0xffff)"
     options = [word for switch in switches for word in ("-o", switch)]

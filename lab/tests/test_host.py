@@ -84,7 +84,8 @@ def test_a_login_to_the_director_works_like_anywhere(lab):
             url = f"http://{bracketed(address)}:2222/big.sha256"
             while lab.curl_status(lab.facts["CLIENT"], url) != 0:
                 assert time.monotonic() < deadline, url
-        page = lab.inside("director", "curl", "-sS", "--max-time", "5", f"http://{bracketed(lab.rs[0])}/")
+        server_page = f"http://{bracketed(lab.rs[0])}/"
+        page = lab.inside("director", "curl", "-sS", "--max-time", "5", server_page)
         own = {lab.facts["DIRECTOR_LAN"], *lab.locals}
         assert page.stdout.split()[1].rsplit(":", 1)[0] in own
     finally:

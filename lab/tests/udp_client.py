@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Asks a UDP echo from several sockets; prints what came back as JSON, null for no answer.
 
-usage: udp_client.py SOURCE ADDRESS PORT COUNT SOCKETS
+usage: udp_client.py SOURCE ADDRESS PORT COUNT SOCKETS BYTES; requests are as long as BYTES says.
 """
 
 import json
@@ -18,8 +18,8 @@ def open_socket(source: str, target: tuple[str, int]) -> socket.socket:
     return sock
 
 
-def ask(sock: socket.socket, count: int) -> list[dict | None]:
-    return [exchange(sock, f"request {number}") for number in range(count)]
+def ask(sock: socket.socket, count: int, size: int) -> list[dict | None]:
+    return [exchange(sock, f"request {number} ".ljust(size, "~")) for number in range(count)]
 
 
 def exchange(sock: socket.socket, payload: str) -> dict | None:
@@ -39,8 +39,8 @@ def exchange(sock: socket.socket, payload: str) -> dict | None:
 
 
 if __name__ == "__main__":
-    source, address, port, count, sockets = sys.argv[1:]
+    source, address, port, count, sockets, size = sys.argv[1:]
     target = (address, int(port))
     # All are open at once, so that no two have the same port.
     opened = [open_socket(source, target) for _ in range(int(sockets))]
-    json.dump([ask(sock, int(count)) for sock in opened], sys.stdout)
+    json.dump([ask(sock, int(count), int(size)) for sock in opened], sys.stdout)
