@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
-use dpdk::{Burst, Mbuf, Producer, TxQueue};
+use dpdk::{Burst, Mbuf, Pool, Producer, TxQueue};
 use lb::batch::Sink;
 use lb::counters::{Counter, FrameCounters, WorkerCounters};
 use lb::ids::{NicId, Tick, WorkerId};
@@ -36,6 +36,8 @@ pub struct Outlets {
     other: Outlet,
     rate: RateLimit,
     free: Burst,
+    /// Buffers for packets that leave in fragments.
+    pool: Option<Pool>,
     wanted: Arc<ArrayQueue<Neighbour>>,
     counters: Arc<WorkerCounters>,
     now: Tick,
@@ -57,10 +59,17 @@ impl Outlets {
             other: Outlet::new(Way::Host(host.other)),
             rate: host.rate,
             free: Burst::new(),
+            pool: None,
             wanted,
             counters,
             now: Tick::default(),
         }
+    }
+
+    /// The outlets with buffers for packets that leave in fragments; without, those are dropped.
+    #[must_use]
+    pub fn with_pool(self, pool: Pool) -> Self {
+        Self { pool: Some(pool), ..self }
     }
 
     /// The moment of the frames to come.
@@ -141,6 +150,10 @@ impl Sink<Mbuf> for Outlets {
             }
             _ => frames.for_each(|frame| self.transmit(nic, frame)),
         }
+    }
+
+    fn piece(&mut self, of: &Mbuf, headers: &[u8], start: usize, len: usize) -> Option<Mbuf> {
+        self.pool.as_ref()?.piece(of, headers, start, len)
     }
 
     fn want(&mut self, neighbour: Neighbour) {

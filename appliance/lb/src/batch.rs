@@ -77,6 +77,10 @@ pub trait Sink<B> {
         frames.for_each(|frame| self.take(frame, Verdict::Transmit(nic)));
     }
 
+    /// Makes a frame of `headers` and then `len` bytes of another frame, from byte `start` on; none
+    /// if there is no buffer for it.
+    fn piece(&mut self, of: &B, headers: &[u8], start: usize, len: usize) -> Option<B>;
+
     /// Learns that a neighbour's link-layer address is needed.
     fn want(&mut self, neighbour: Neighbour);
 }

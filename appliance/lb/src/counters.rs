@@ -106,7 +106,7 @@ pub struct FrameCounters {
     pub handed_in: Counter,
     /// Given by the host to be sent.
     pub from_host: Counter,
-    /// Made here, in answer to a dropped frame.
+    /// Made here: answers to dropped frames, and fragments of a packet beyond the first.
     pub originated: Counter,
     /// Given to a NIC.
     pub sent: Counter,

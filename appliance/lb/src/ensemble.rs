@@ -305,6 +305,16 @@ impl Sink<VecFrame> for Exits<'_> {
         }
     }
 
+    fn piece(
+        &mut self,
+        of: &VecFrame,
+        headers: &[u8],
+        start: usize,
+        len: usize,
+    ) -> Option<VecFrame> {
+        of.piece(headers, start, len)
+    }
+
     fn want(&mut self, neighbour: Neighbour) {
         self.outlet.wanted.push(neighbour);
     }

@@ -171,6 +171,18 @@ impl<W: Witness> Stage<'_, W> {
         }
     }
 
+    /// As the phases do, with one packet that came alone.
+    fn serve_alone<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        (index, nic, parsed): (u8, NicId, Parsed<F>),
+        frame: &mut B,
+    ) -> Result<Fate, Fate> {
+        let mut probe = flows.conns().probe(&parsed.key());
+        flows.conns().prefetch(&mut probe);
+        self.serve_one(flows, &Item::new(index, nic, parsed, probe), flows.changes(), frame)
+    }
+
     fn later<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
@@ -210,9 +222,7 @@ impl<W: Witness> Stage<'_, W> {
         if leaves == key.tuple.src {
             return None;
         }
-        // Each worker has ids of its own; the upper half, which IPv4 has not, spaces them in time.
-        *self.ip_id = self.ip_id.wrapping_add(self.wiring.workers);
-        Some((self.now.millis() as u32) << 16 | u32::from(*self.ip_id))
+        Some(self.next_id())
     }
 }
 
@@ -223,7 +233,8 @@ fn renumbered<F: Balanced, B: Frame>(
     fate: Fate,
     frame: &mut B,
 ) -> Fate {
-    let goes_on = matches!(fate, Fate::Settled(Verdict::Transmit(_)) | Fate::Held(_));
+    let goes_on =
+        matches!(fate, Fate::Settled(Verdict::Transmit(_)) | Fate::InParts(..) | Fate::Held(_));
     match id.filter(|_| goes_on) {
         Some(id) if !piece.renumber(frame.head_mut(), id) => DropReason::Bug.into(),
         _ => fate,

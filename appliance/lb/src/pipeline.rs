@@ -35,6 +35,7 @@ use crate::steer::{Steering, Wiring};
 use crate::templates::Sweep;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{End, Witness};
+use in_parts::send_in_parts;
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -356,6 +357,17 @@ impl<'m, B: Frame> Worker<'m, B> {
                     Verdict::Drop(DropReason::FragmentHoldFull)
                 }
             },
+            Fate::InParts(leaves, mtu) => {
+                self.ip_id = self.ip_id.wrapping_add(self.wiring.workers);
+                let (way, frames) = ((leaves, mtu), &counters.frames);
+                match send_in_parts(&frame, way, self.ip_id, frames, sink) {
+                    Ok(()) => {
+                        let end = End::Verdict(Verdict::Transmit(leaves));
+                        return witness.settled(index, end, &frame);
+                    }
+                    Err(reason) => Verdict::Drop(reason),
+                }
+            }
         };
         if let Verdict::Drop(reason) = verdict {
             counters.dropped(reason, nic, now, &frame);
@@ -365,29 +377,36 @@ impl<'m, B: Frame> Worker<'m, B> {
     }
 
     fn release_held(&mut self, now: Tick, sink: &mut impl Sink<B>, witness: &mut impl Witness) {
-        let Self { snapshot, held, counters, .. } = self;
+        let Self { snapshot, held, counters, ip_id, wiring, .. } = self;
         let hop = |waiting: &Waiting<B>| towards(&snapshot.network, waiting.to);
         held.release(
             now,
             |waiting| hop(waiting).is_some(),
             |mut waiting, _| {
-                let outcome = match hop(&waiting) {
+                let addressed = match hop(&waiting) {
                     None => Err(DropReason::NoNeighbour),
-                    Some(hop) if waiting.frame.len() > usize::from(hop.mtu) + size_of::<Eth>() => {
-                        Err(DropReason::TooBig)
-                    }
-                    Some(hop) => address(&mut waiting.frame, hop).map(|()| hop.nic),
+                    Some(hop) => address(&mut waiting.frame, hop).map(|()| (hop.nic, hop.mtu)),
                 };
-                let verdict = match outcome {
-                    Ok(nic) => Verdict::Transmit(nic),
-                    Err(reason) => {
-                        let nic = waiting.neighbour.nic;
-                        counters.dropped(reason, nic, now, &waiting.frame);
-                        Verdict::Drop(reason)
+                let frame = &waiting.frame;
+                let fits = |mtu: u16| frame.len() <= usize::from(mtu) + size_of::<Eth>();
+                let (verdict, is_sent) = match addressed {
+                    Ok((nic, mtu)) if fits(mtu) => (Verdict::Transmit(nic), false),
+                    Ok((nic, mtu)) => {
+                        *ip_id = ip_id.wrapping_add(wiring.workers);
+                        match send_in_parts(frame, (nic, mtu), *ip_id, &counters.frames, sink) {
+                            Ok(()) => (Verdict::Transmit(nic), true),
+                            Err(reason) => (Verdict::Drop(reason), false),
+                        }
                     }
+                    Err(reason) => (Verdict::Drop(reason), false),
                 };
-                witness.released(verdict, &waiting.frame);
-                sink.take(waiting.frame, verdict);
+                if let Verdict::Drop(reason) = verdict {
+                    counters.dropped(reason, waiting.neighbour.nic, now, frame);
+                }
+                witness.released(verdict, frame);
+                if !is_sent {
+                    sink.take(waiting.frame, verdict);
+                }
             },
         );
     }

@@ -27,6 +27,7 @@ use crate::rewrite::rewrite;
 use crate::snapshot::{ServerView, Snapshot};
 use crate::sort::Fates;
 use crate::steer::{Steering, Wiring};
+use crate::too_big::Leaving;
 use crate::tunnel;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Choice, Fact, Meeting, WayOn, Witness};
@@ -42,6 +43,8 @@ pub(crate) enum Fate {
     Held(u8),
     /// A fragment, it waits for the first of its packet.
     AwaitsFirst,
+    /// It leaves by the NIC in fragments of so many bytes at most.
+    InParts(NicId, u16),
 }
 
 /// What a frame waits for.
@@ -134,7 +137,7 @@ impl<'a, W: Witness> Stage<'a, W> {
     }
 
     #[inline(never)]
-    fn serve_one<F: Balanced, B: Frame>(
+    pub(crate) fn serve_one<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
@@ -264,14 +267,29 @@ impl<'a, W: Witness> Stage<'a, W> {
         self.tell_way(item.index, (&action, direction), server, &hop);
         let outer = if tunnels { Some(tunnel::outer(server)?) } else { None };
         let room = self.room(&hop, outer.as_ref());
-        self.fit(item, frame, direction, room)?;
-        if !rewrite(frame.head_mut(), &item.parsed, &action, traits.fills_checksum) {
+        let leaving = Leaving { action, fills: traits.fills_checksum, outer, hop };
+        if self.fit(item, frame, direction, room, outer.is_some())? {
+            self.leave(item, &leaving, frame)
+        } else {
+            self.leave_in_parts(item, &leaving, frame)
+        }
+    }
+
+    #[inline]
+    pub(crate) fn leave<F: Balanced, B: Frame>(
+        &mut self,
+        item: &Item<F>,
+        leaving: &Leaving<'_, F>,
+        frame: &mut B,
+    ) -> Result<Fate, Fate> {
+        let Leaving { action, fills, outer, hop } = leaving;
+        if !rewrite(frame.head_mut(), &item.parsed, action, *fills) {
             return Err(DropReason::Bug.into());
         }
         if let Some(outer) = outer {
-            self.encapsulate(frame, item.parsed.ip_len(), &item.parsed.key(), &outer)?;
+            self.encapsulate(frame, item.parsed.ip_len(), &item.parsed.key(), outer)?;
         }
-        self.depart(frame, hop, action.next_hop)
+        self.depart(frame, *hop, action.next_hop)
     }
 
     /// Where packets of a connection's direction go next, or what they have to wait for.
@@ -355,7 +373,8 @@ impl<'a, W: Witness> Stage<'a, W> {
         }
     }
 
-    /// Sees whether the packet has hops left and fits the way on; if not, the sender is told.
+    /// Sees whether the packet has hops left and fits the way on; if not, it leaves in parts (which
+    /// is a no here), or the sender is told.
     #[inline]
     fn fit<F: Balanced, B: Frame>(
         &mut self,
@@ -363,52 +382,23 @@ impl<'a, W: Witness> Stage<'a, W> {
         frame: &mut B,
         direction: Direction,
         room: Option<usize>,
-    ) -> Result<(), Fate> {
+        tunnels: bool,
+    ) -> Result<bool, Fate> {
         if item.parsed.ttl() <= 1 {
             let expired = DropReason::TtlExpired;
             return Err(self.answer(item, frame, direction, expired, Error::TimeExceeded));
         }
         match room {
             Some(room) if item.parsed.ip_len() > room => {
-                Err(self.too_big(item, frame, direction, room))
+                self.too_big(item, frame, direction, room, tunnels)
             }
-            _ => Ok(()),
+            _ => Ok(true),
         }
-    }
-
-    /// As the phases do, with one packet that came alone.
-    pub(crate) fn serve_alone<F: Balanced, B: Frame>(
-        &mut self,
-        flows: &mut Flows<'_, F>,
-        (index, nic, parsed): (u8, NicId, Parsed<F>),
-        frame: &mut B,
-    ) -> Result<Fate, Fate> {
-        let mut probe = flows.conns().probe(&parsed.key());
-        flows.conns().prefetch(&mut probe);
-        self.serve_one(flows, &Item::new(index, nic, parsed, probe), flows.changes(), frame)
-    }
-
-    /// What becomes of a packet for which there are only `room` bytes on the way on. The sender of
-    /// one that must not be fragmented gets it back as it would have left: a hop shorter.
-    #[cold]
-    fn too_big<F: Balanced, B: Frame>(
-        &mut self,
-        item: &Item<F>,
-        frame: &mut B,
-        direction: Direction,
-        room: usize,
-    ) -> Fate {
-        let l3 = frame.head_mut().get_mut(item.parsed.l3()..);
-        if !item.parsed.dont_fragment() || !l3.is_some_and(F::decrement_ttl) {
-            return DropReason::TooBig.into();
-        }
-        let error = Error::TooBig(room as u16);
-        self.answer(item, frame, direction, DropReason::TooBig, error)
     }
 
     /// Drops a packet and makes its frame the answer that tells the sender why, if it may.
     #[cold]
-    fn answer<F: Balanced, B: Frame>(
+    pub(crate) fn answer<F: Balanced, B: Frame>(
         &mut self,
         item: &Item<F>,
         frame: &mut B,

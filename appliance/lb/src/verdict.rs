@@ -133,6 +133,9 @@ drop_reasons! {
         "The packet does not fit its way on; if it may not be fragmented, its sender was told by \
          ICMP."
         "Normal during path MTU discovery; if it goes on, ICMP is filtered before the client.";
+    NoBuffer "no_buffer"
+        "There was no packet buffer for the fragments that a packet is to leave in."
+        "Raise [eal] memory_mb, or spare the work: lower the senders' MTU, use --mss.";
     NoRoute "no_route"
         "There is no route to the packet's next address."
         "Add a route: `ip route add` on the host interface, or [[route]].";

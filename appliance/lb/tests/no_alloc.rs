@@ -43,6 +43,10 @@ impl Sink<VecFrame> for Kept {
         self.frames.push((frame, verdict));
     }
 
+    fn piece(&mut self, _: &VecFrame, _: &[u8], _: usize, _: usize) -> Option<VecFrame> {
+        None
+    }
+
     fn want(&mut self, neighbour: Neighbour) {
         assert!(self.wanted.len() < self.wanted.capacity());
         self.wanted.push(neighbour);

@@ -47,12 +47,14 @@ scripts! {
     dr_v6
     extension_headers
     four_workers_outlive_rules
+    fragmented_here
     fragments
     fragments_dr_v6
     fragments_four_workers
     fragments_fullnat
     fragments_hostile
     fragments_out_of_order
+    fragments_tun
     fullnat_no_local_address
     fullnat_ports_exhausted
     fullnat_tcp_open

@@ -64,6 +64,7 @@ struct Shared {
     snapshot: Arc<Snapshot>,
     counts: Arc<ServerCounts>,
     wanted: Arc<ArrayQueue<Neighbour>>,
+    pool: Pool,
     start: Instant,
 }
 
@@ -99,6 +100,7 @@ impl Assembly {
             snapshot,
             counts: ServerCounts::new(&limits),
             wanted: Arc::new(ArrayQueue::new(WANTED_MAX)),
+            pool: pool.clone(),
             start: Instant::now(),
         };
         let (relay, relayed) = rings(eal, "relay", count)?;
@@ -225,7 +227,8 @@ fn seedlings(
             id,
             shared: shared.clone(),
             inlets: Inlets { queues, handed_in, relayed, from_host },
-            outlets: Outlets::new(ways, handoff.clone(), host, wanted, Arc::clone(&counters)),
+            outlets: Outlets::new(ways, handoff.clone(), host, wanted, Arc::clone(&counters))
+                .with_pool(shared.pool.clone()),
             counters,
             snapshots,
             lister,

@@ -3,7 +3,7 @@
 
 use control::config::{self, Config, Hugepages};
 use dpdk::{Eal, Pool, PoolConfig};
-use lb::limits::HELD_MAX;
+use lb::limits::{FRAGMENTS_WAITING, HELD_MAX};
 use tracing::warn;
 
 use super::{BootError, RING_SLOTS};
@@ -98,7 +98,7 @@ fn buffers(config: &Config, pages: Pages) -> Result<u32, BootError> {
         let tx = u64::from(nic.queues.max(config.workers.count));
         (u64::from(nic.queues) + tx) * u64::from(nic.descriptors)
     };
-    let per_worker = 3 * u64::from(RING_SLOTS) + HELD_MAX as u64 + IN_FLIGHT;
+    let per_worker = 3 * u64::from(RING_SLOTS) + (HELD_MAX + FRAGMENTS_WAITING) as u64 + IN_FLIGHT;
     let needed = config.nics.iter().map(queues).sum::<u64>()
         + workers * per_worker
         + u64::from(config.host.vital_ring + config.host.other_ring);

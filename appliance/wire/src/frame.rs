@@ -61,6 +61,14 @@ impl VecFrame {
         Self { memory, start: HEADROOM, head_end }
     }
 
+    /// A frame of `headers` and then `len` bytes of this one, from byte `start` on; none if it is
+    /// shorter.
+    #[must_use]
+    pub fn piece(&self, headers: &[u8], start: usize, len: usize) -> Option<Self> {
+        let bytes = self.bytes().get(start..start.checked_add(len)?)?;
+        Some(Self::new(&[headers, bytes].concat()))
+    }
+
     /// The bytes of the whole chain.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

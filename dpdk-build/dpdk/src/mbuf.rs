@@ -64,6 +64,14 @@ impl Mbuf {
         true
     }
 
+    /// Bytes that [`Self::append`] has room for.
+    #[must_use]
+    pub fn tailroom(&self) -> usize {
+        let segment = self.last();
+        let end = usize::from(segment.data_off) + usize::from(segment.data_len);
+        usize::from(segment.buf_len).saturating_sub(end)
+    }
+
     /// Puts `tail` behind the last segment; both together have fewer than 2^16 segments.
     pub(crate) fn chain(&mut self, tail: Self) {
         let (segments, bytes) = (tail.first().nb_segs, tail.first().pkt_len);
@@ -104,6 +112,15 @@ impl Mbuf {
     fn first_mut(&mut self) -> &mut sys::rte_mbuf {
         // SAFETY: valid and ours alone, by `from_raw`.
         unsafe { self.0.as_mut() }
+    }
+
+    fn last(&self) -> &sys::rte_mbuf {
+        let mut last = self.first();
+        // SAFETY: the chain is ours alone, and each `next` is null or a valid segment of it.
+        while let Some(next) = unsafe { last.next.as_ref() } {
+            last = next;
+        }
+        last
     }
 
     fn last_mut(&mut self) -> &mut sys::rte_mbuf {

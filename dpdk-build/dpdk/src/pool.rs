@@ -63,6 +63,42 @@ impl Pool {
         Some(frame)
     }
 
+    /// A frame of `headers` and then `len` bytes of another frame, from byte `start` on; `None` if
+    /// that one is shorter or the pool runs empty.
+    #[must_use]
+    pub fn piece(&self, of: &Mbuf, headers: &[u8], start: usize, len: usize) -> Option<Mbuf> {
+        let mut frame = self.alloc()?;
+        if !frame.append(headers) {
+            return None;
+        }
+        let (mut skip, mut left) = (start, len);
+        for segment in of.segments() {
+            let rest = segment.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(segment.len());
+            let part = rest.get(..left).unwrap_or(rest);
+            left -= part.len();
+            self.extend(&mut frame, part)?;
+            if left == 0 {
+                break;
+            }
+        }
+        (left == 0).then_some(frame)
+    }
+
+    /// Adds bytes behind a frame, in new segments where the last one is full.
+    fn extend(&self, frame: &mut Mbuf, bytes: &[u8]) -> Option<()> {
+        let (here, mut rest) = bytes.split_at(bytes.len().min(frame.tailroom()));
+        frame.append(here);
+        while !rest.is_empty() {
+            let part;
+            (part, rest) = rest.split_at(rest.len().min(self.segment_bytes().into()));
+            let mut segment = self.alloc()?;
+            segment.append(part);
+            frame.chain(segment);
+        }
+        Some(())
+    }
+
     /// Bytes a segment holds beside its headroom.
     #[must_use]
     pub fn segment_bytes(&self) -> u16 {

@@ -63,6 +63,32 @@ fn a_frame_is_what_was_put_in() {
 }
 
 #[test]
+fn a_piece_has_new_headers_and_bytes_from_anywhere_in_a_chain() {
+    let pool = small_segments("pieces");
+    let frame = pool.alloc_from(&numbers(200)).unwrap();
+    for (start, len) in [(0, 200), (0, 10), (60, 10), (64, 64), (130, 70), (199, 1), (200, 0)] {
+        let piece = pool.piece(&frame, &[255; 14], start, len).unwrap();
+        let whole = [&[255; 14], &numbers(200)[start..start + len]].concat();
+        assert_eq!((bytes(&piece), piece.len()), (whole, 14 + len), "{len} from {start}");
+        assert_eq!(piece.head().len(), (14 + len).min(64), "segments are filled");
+    }
+    assert!(pool.piece(&frame, &[], 150, 51).is_none(), "beyond the end");
+    assert!(pool.piece(&frame, &[0; 65], 0, 1).is_none(), "headers lie in one segment");
+    drop(frame);
+    assert_eq!(pool.available(), 63, "every buffer is back");
+}
+
+#[test]
+fn a_piece_that_the_pool_cannot_make_leaves_nothing_behind() {
+    let pool = pool("no-pieces", 3);
+    let frame = pool.alloc_from(&numbers(100)).unwrap();
+    let kept = [pool.alloc().unwrap(), pool.alloc().unwrap()];
+    assert!(pool.piece(&frame, &[], 0, 10).is_none());
+    drop((frame, kept));
+    assert_eq!(pool.available(), 3);
+}
+
+#[test]
 fn headers_grow_into_the_headroom_and_no_further() {
     let pool = pool("headroom", 7);
     let mut frame = pool.alloc_from(&[1, 2, 3]).unwrap();

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Fragments that wait: they leave behind the first of their packet, or are given up.
+//! Fragments: those that wait leave behind the first of their packet or are given up, and packets
+//! that are too long leave in fragments.
 
 use wire::Frame;
 
 use super::Worker;
 use crate::batch::{Batch, Origin, Sink};
+use crate::counters::FrameCounters;
 use crate::follow::Come;
-use crate::ids::Tick;
+use crate::fragment_out;
+use crate::ids::{NicId, Tick};
 use crate::limits::{BATCH, FRAGMENTS_WAITING};
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::Witness;
@@ -50,4 +53,23 @@ impl<B: Frame> Worker<'_, B> {
             sink.take(frame, Verdict::Drop(reason));
         });
     }
+}
+
+/// Sends a complete frame from a NIC in fragments of at most so many bytes; `id` is theirs if the
+/// packet has none.
+#[cold]
+pub(super) fn send_in_parts<B: Frame>(
+    frame: &B,
+    (nic, mtu): (NicId, u16),
+    id: u16,
+    frames: &FrameCounters,
+    sink: &mut impl Sink<B>,
+) -> Result<(), DropReason> {
+    let pieces = fragment_out::cut(frame, mtu, id.into(), |headers, start, len| {
+        sink.piece(frame, headers, start, len)
+    })?;
+    // One came in.
+    frames.originated.add(pieces.len().saturating_sub(1) as u64);
+    sink.send(nic, pieces.into_iter());
+    Ok(())
 }

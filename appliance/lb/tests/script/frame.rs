@@ -17,15 +17,16 @@
 //! hex 020000000001...
 //! ```
 //!
-//! `part=OFFSET+LEN` is a fragment cut out of the whole packet that the other words describe;
-//! `frag=OFFSET` makes what they describe a fragment as it is.
+//! `part=OFFSET+LEN` is a fragment cut out of the whole packet that the other words describe
+//! (`inner=` where that is the packet in a tunnel); `frag=OFFSET` makes what they describe a
+//! fragment as it is.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use wire::build::{self, EthFrame, IpPacket};
-use wire::{Arp, Mac, TcpFlags, VecFrame};
+use wire::{Arp, Eth, Family, Mac, TcpFlags, V4, V6, VecFrame};
 
 use super::part::{self, Part};
 use crate::lab::{Nic, mac_of};
@@ -62,7 +63,7 @@ pub fn frame(way: Way, nic: &Nic, words: &[&str]) -> Result<VecFrame, String> {
         }
         _ => {
             let ((src, _), (dst, _)) = spec.ends;
-            let part = spec.part()?;
+            let part = spec.part("part")?;
             let bytes = spec.packet(ether.ip(src, dst), ttl)?;
             part.map_or(Ok(bytes.clone()), |part| part::cut(&bytes, part))?
         }
@@ -188,9 +189,17 @@ impl<'a> Spec<'a> {
             "ipip" => {
                 let mut inner = Spec::read(self.inner)?;
                 let ((src, _), (dst, _)) = inner.ends;
-                let bytes = inner.packet(ip.ip(src, dst), 63)?;
+                let part = inner.part("inner")?;
+                let Some(part) = part else {
+                    let bytes = inner.packet(ip.ip(src, dst), 63)?;
+                    inner.all_used()?;
+                    return Ok(bytes);
+                };
+                let bytes = inner.packet(build::eth().ip(src, dst), 63)?;
                 inner.all_used()?;
-                Ok(bytes)
+                let protocol = if src.is_ipv4() { V4::PROTOCOL } else { V6::PROTOCOL };
+                let packet = &part::cut(&bytes, part)?[size_of::<Eth>()..];
+                Ok(ip.protocol(protocol).payload(packet))
             }
             "gre" => {
                 let summed = self.named.remove("csum").is_some();
@@ -253,8 +262,8 @@ impl<'a> Spec<'a> {
         Ok(ip)
     }
 
-    fn part(&mut self) -> Result<Option<Part>, String> {
-        let Some(place) = self.named.remove("part") else {
+    fn part(&mut self, key: &str) -> Result<Option<Part>, String> {
+        let Some(place) = self.named.remove(key) else {
             return Ok(None);
         };
         let (offset, len) = place.split_once('+').ok_or("part wants OFFSET+LEN")?;
