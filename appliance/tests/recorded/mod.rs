@@ -103,6 +103,14 @@ enum Below {
 /// The bytes of a packet and, where it is quoted, how many of them are there.
 fn packet<'a>(words: &mut Words<'a>, below: Below) -> Result<(Vec<u8>, usize), String> {
     let family = next(words)?;
+    packet_of(family, words, below)
+}
+
+fn packet_of<'a>(
+    family: &str,
+    words: &mut Words<'a>,
+    below: Below,
+) -> Result<(Vec<u8>, usize), String> {
     let (src, dst) = pair(next(words)?)?;
     let mut ip = match below {
         Below::Nothing => build::packet(src, dst),
@@ -120,7 +128,7 @@ fn packet<'a>(words: &mut Words<'a>, below: Below) -> Result<(Vec<u8>, usize), S
             "DF" => ip = ip.dont_fragment(),
             "ttl" | "hop" => ip = ip.ttl(number(next(words)?)? as u8),
             "cks" => drop(next(words)?),
-            known @ ("TCP" | "UDP" | "ICMP" | "ICMP6" | "[") => protocol = known,
+            known @ ("TCP" | "UDP" | "ICMP" | "ICMP6" | "GRE" | "[") => protocol = known,
             other => return Err(other.to_owned()),
         }
     }
@@ -128,12 +136,60 @@ fn packet<'a>(words: &mut Words<'a>, below: Below) -> Result<(Vec<u8>, usize), S
     let (bytes, there) = match protocol {
         "TCP" => tcp(ip, words, payload_len)?,
         "UDP" => udp(ip, words, payload_len)?,
-        "[" => {
-            return packet(words, Below::Packet(ip));
-        }
+        "GRE" => gre(ip, words, payload_len)?,
+        "[" => carried(ip, words)?,
         _ => (icmp(ip, words)?, payload_len),
     };
     Ok((bytes, header_len + there))
+}
+
+/// A packet inside another, of which a quote may show the first words only.
+fn carried<'a>(ip: IpPacket, words: &mut Words<'a>) -> Result<(Vec<u8>, usize), String> {
+    match next(words)? {
+        "short" => {
+            // Version, type of service, length, identification, "don't fragment": what it says of
+            // the packet that was sent before.
+            let beginning = [0x45, 0x00, 0x05, 0x78, 0x12, 0x34, 0x40, 0x00];
+            let whole = [&beginning[..], &[0; 1392]].concat();
+            Ok((ip.protocol(wire::ipv4::PROTOCOL_IPIP).payload(&whole), beginning.len()))
+        }
+        family => packet_of(family, words, Below::Packet(ip)),
+    }
+}
+
+fn gre<'a>(
+    ip: IpPacket,
+    words: &mut Words<'a>,
+    payload_len: usize,
+) -> Result<(Vec<u8>, usize), String> {
+    let ["flags", flags, "proto", protocol] =
+        [next(words)?, next(words)?, next(words)?, next(words)?]
+    else {
+        return Err("no GRE header".to_owned());
+    };
+    let mut header = (hex(flags)? << 16 | hex(protocol)?).to_be_bytes().to_vec();
+    let mut word = next(words)?;
+    if word == "cks" {
+        header.extend(hex(next(words)?)?.to_be_bytes());
+        let _ = next(words)?;
+        word = next(words)?;
+    }
+    if word != "[" {
+        return Err(word.to_owned());
+    }
+    let (inner, _) = packet(words, Below::Nothing)?;
+    let bytes = ip.protocol(wire::gre::PROTOCOL_GRE).payload(&[header, inner].concat());
+    Ok((bytes, payload_len))
+}
+
+/// What follows `GUE` in a datagram of no text.
+fn gue<'a>(words: &mut Words<'a>) -> Result<Vec<u8>, String> {
+    let header = hex(next(words)?)?.to_be_bytes();
+    let ["hdr", _, "["] = [next(words)?, next(words)?, next(words)?] else {
+        return Err("no GUE header".to_owned());
+    };
+    let (inner, _) = packet(words, Below::Nothing)?;
+    Ok([&header[..], &inner].concat())
 }
 
 fn tcp<'a>(
@@ -167,10 +223,13 @@ fn udp<'a>(
 ) -> Result<(Vec<u8>, usize), String> {
     let (sport, dport) = ports(next(words)?)?;
     let (_, there, _, checksum) = (next(words)?, next(words)?, next(words)?, next(words)?);
-    if words.next() == Some("none") && payload_len > 40 {
-        return Err("GUE".to_owned());
-    }
     let (udp, checksum) = (ip.udp(sport, dport), hex(checksum)? as u16);
+    // Where it is quoted, no word says whether its checksum is right.
+    if let Some("ok" | "none" | "BAD") = words.next()
+        && words.next() == Some("GUE")
+    {
+        return Ok((udp.checksum(checksum).payload(&gue(words)?), payload_len));
+    }
     let build = |data: &[u8]| udp.clone().payload(data);
     let data = data(payload_len - 8, checksum, 6, 8, build);
     Ok((udp.checksum(checksum).payload(&data), 8 + number(there)?))
