@@ -67,6 +67,11 @@ build_switches() {
         net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.default.arp_ignore=1 \
         net.ipv4.conf.all.arp_announce=2 net.ipv4.conf.default.arp_announce=2 \
         net.ipv4.ip_local_port_range="50000 60999"
+    # Switches look at no IP header: else a firewall's hook drops what is wrong before we see it.
+    if [[ -d /proc/sys/net/bridge ]]; then
+        ip netns exec "$DIRECTOR_NS" sysctl -qw \
+            net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0
+    fi
     local nic number=0
     for nic in "${NICS[@]}"; do
         number=$((number + 1))
