@@ -13,6 +13,7 @@ mod summary;
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::apply::{Director, Pace, Plane};
@@ -21,6 +22,7 @@ use lb::catalog::{Catalog, Change};
 use lb::ensemble::{Ensemble, Outlet};
 use lb::ids::{NicId, Seed, Tick};
 use lb::limits::{HELD_MS, Limits};
+use lb::marks::MarkRules;
 use lb::network::{Neighbour, Network, NicFacts};
 use lb::steer::{NicWiring, Owner, Wiring};
 use wire::{Mac, VecFrame};
@@ -186,6 +188,7 @@ fn wiring(config: &Config, macs: &[Mac]) -> Wiring {
         nics: nics.collect(),
         local_ports: config.local_ports.clone(),
         rss: None,
+        marks: Arc::new(MarkRules::new(&config.marks)),
         seed: SEED,
     }
 }

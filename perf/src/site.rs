@@ -189,6 +189,7 @@ fn wiring(plan: &Plan, seed: Seed) -> Wiring {
         nics: [WAN, LAN].map(|nic| NicWiring { mac: mac(nic), has_host: true }).to_vec(),
         local_ports: LOCAL_PORTS,
         rss: None,
+        marks: Arc::default(),
         seed,
     }
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use lb::ids::NicId;
 use lb::knobs::Knobs;
 use lb::limits::Limits;
+use lb::marks::MarkRule;
 use lb::network::{Prefix, Route};
 use lb::rss::HashFields;
 use lb::tcp_state::Timeouts;
@@ -31,6 +32,7 @@ mod changes;
 mod device;
 mod error;
 mod keys;
+mod marks;
 mod nics;
 mod prefix;
 mod read;
@@ -49,6 +51,8 @@ pub struct Config {
     pub nics: Vec<Nic>,
     /// Static routes, without those that follow from the NICs' addresses.
     pub routes: Vec<Route>,
+    /// Which packets carry a firewall mark; the first that fits decides.
+    pub marks: Vec<MarkRule>,
     /// How large the tables are.
     pub capacity: Capacity,
     /// Seconds that a connection lives in each state.
@@ -252,6 +256,13 @@ pub struct Capacity {
     pub servers: u32,
     /// Persistence templates of all services together.
     pub templates: u32,
+}
+
+impl Capacity {
+    /// What `[limits]` says.
+    fn limits(&self) -> [u32; 3] {
+        [self.services, self.servers, self.templates]
+    }
 }
 
 impl Default for Capacity {

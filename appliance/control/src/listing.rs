@@ -119,8 +119,7 @@ pub fn put_connection(out: &mut String, record: &ConnRecord, catalog: &Catalog) 
     let protocol = convert::transport(record.protocol).name();
     let state = record.state.name();
     let (client, vip) = (record.client.to_string(), record.vip.to_string());
-    let port = if server.port == 0 { record.vip.port() } else { server.port };
-    let server = endpoint(server.address, port);
+    let server = endpoint(server.address, record.server_port);
     let _ = writeln!(out, "{protocol:<3} {expires:<6} {state:<11} {client:<18} {vip:<18} {server}");
 }
 

@@ -134,21 +134,9 @@ pub(crate) fn refused(refusal: &Refusal, missing_service: &'static str) -> Reply
 /// What the dialect can say and the data path cannot do yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// `-f`.
-    #[error("firewall marks (-f) are not available in this release; -t and -u are")]
-    Mark,
     /// `--sctp-service`.
     #[error("SCTP services are not available in this release; -t and -u are")]
     Sctp,
-    /// `-p`.
-    #[error("persistence (-p) is not available in this release; services without -p are")]
-    Persistence,
-    /// `--pe`.
-    #[error("persistence engines (--pe) are not available in this release")]
-    Engine,
-    /// `-o`.
-    #[error("one-packet scheduling (-o) is not available in this release; -u without -o is")]
-    OnePacket,
     /// `--mss`.
     #[error("MSS clamping (--mss) is not available in this release")]
     Mss,

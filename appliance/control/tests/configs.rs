@@ -42,7 +42,7 @@ fn names(folder: &Path, extension: &str) -> Vec<String> {
 #[test]
 fn every_configuration_is_right() {
     let names = names(&folder(), "toml");
-    for expected in ["dr", "fullnat", "lab", "nat", "null", "pcap", "reference", "tun"] {
+    for expected in ["dr", "fullnat", "lab", "marks", "nat", "null", "pcap", "reference", "tun"] {
         assert!(names.iter().any(|name| name == expected), "{expected}.toml is not there");
     }
     for name in names {

@@ -181,6 +181,7 @@ pro expire state       source             virtual            destination
         client: "198.51.100.7:40000".parse().unwrap(),
         vip: "192.0.2.1:80".parse().unwrap(),
         server: service.servers[3].id,
+        server_port: 8080,
     };
     let mut out = listing::connections_heading(Format::default());
     listing::put_connection(&mut out, &record, director.catalog());
@@ -276,7 +277,7 @@ fn each_change_is_published_once_and_a_refusal_is_not() {
     let mut director = director();
     run(&mut director, "-A -t 192.0.2.1:80");
     run(&mut director, "-A -t 192.0.2.1:80");
-    run(&mut director, "-A -t 192.0.2.2:80 -p");
+    run(&mut director, "-A --sctp-service 192.0.2.2:80");
     run(&mut director, "-Ln");
     assert_eq!(director.plane().published, 1);
 }
@@ -284,13 +285,7 @@ fn each_change_is_published_once_and_a_refusal_is_not() {
 #[test]
 fn what_is_not_available_is_refused_by_name_and_changes_nothing() {
     let mut director = restored(FOUR_MODES);
-    for (line, what) in [
-        ("-A -t 192.0.2.2:80 -p 60", "persistence (-p)"),
-        ("-A -f 1", "firewall marks (-f)"),
-        ("-A --sctp-service 192.0.2.2:80", "SCTP"),
-        ("-A -u 192.0.2.2:53 -o", "one-packet scheduling (-o)"),
-        ("-L --rate", "rates"),
-    ] {
+    for (line, what) in [("-A --sctp-service 192.0.2.2:80", "SCTP"), ("-L --rate", "rates")] {
         let reply = run(&mut director, line);
         let sentence = &reply.errors[0];
         assert_eq!(reply.status, 255, "{line}");

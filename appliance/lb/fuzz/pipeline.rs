@@ -237,6 +237,7 @@ fn wiring(workers: u16) -> Wiring {
         nics: NICS.map(|mac| NicWiring { mac, has_host: true }).to_vec(),
         local_ports: 5000..=5015,
         rss: None,
+        marks: std::sync::Arc::default(),
         seed: Seed::fixed(0),
     }
 }

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use wire::{Endpoint, L4, Parsed};
+use wire::{Endpoint, L4, Parsed, Port};
 
 use crate::action::{Ends, connect};
 use crate::conn::Conn;
@@ -15,12 +15,15 @@ use crate::counters::ServerCounts;
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::hash::Keyed;
-use crate::ids::Tick;
+use crate::ids::{NicId, ServerId, Tick};
 use crate::local_ports::{self, LocalPorts, Wanted};
+use crate::marks::MarkRules;
+use crate::persist::Persister;
 use crate::random::Random;
 use crate::sched::{self, Request};
-use crate::service::ForwardMode;
+use crate::service::{FTP, ForwardMode, ServiceKey};
 use crate::snapshot::{ServerView, ServiceView, Snapshot};
+use crate::templates::{Leaving, TemplateId};
 use crate::verdict::DropReason;
 
 /// The source port of active FTP's data, which opens no connection (`ip_vs_schedule`).
@@ -29,12 +32,24 @@ const FTP_DATA: u16 = 20;
 /// What becomes of a packet of no connection.
 #[derive(Debug)]
 pub(crate) enum Admission<F: Balanced> {
-    /// A new connection, not in the table yet, of the service in this slot.
-    Open(Conn<F>, u32),
+    /// A new connection.
+    Open(Opening<F>),
     /// Not for a service, or not the beginning of a connection.
     NotOurs,
     /// Refused.
     Refused(DropReason),
+}
+
+/// A new connection that is not in the table yet.
+#[derive(Debug)]
+pub(crate) struct Opening<F: Balanced> {
+    pub(crate) conn: Conn<F>,
+    /// Slot of its service.
+    pub(crate) service: u32,
+    /// The persistence template that it holds.
+    pub(crate) template: Option<TemplateId>,
+    /// Whether it is for this packet only (one-packet scheduling).
+    pub(crate) once: bool,
 }
 
 /// What is needed to admit connections.
@@ -43,75 +58,146 @@ pub(crate) struct Admitter<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) counts: &'a ServerCounts,
     pub(crate) ports: &'a LocalPorts,
+    pub(crate) marks: &'a MarkRules,
     pub(crate) keyed: &'a Keyed,
+    pub(crate) now: Tick,
     /// Local ports that may still be tried in this batch.
     pub(crate) probes: &'a mut u32,
     pub(crate) random: &'a mut Random,
-    pub(crate) now: Tick,
+}
+
+/// The server of a new connection.
+struct Chosen {
+    id: ServerId,
+    /// Where it listens.
+    port: Port,
+    template: Option<TemplateId>,
 }
 
 impl Admitter<'_> {
+    /// Judges a packet that came by a NIC; `head` is its frame's first segment.
     pub(crate) fn admit<F: Balanced>(
         &mut self,
         flows: &Flows<'_, F>,
         parsed: &Parsed<F>,
+        nic: NicId,
+        head: &[u8],
     ) -> Admission<F> {
         let key = parsed.key();
         let (client, vip) = (key.tuple.source(), key.tuple.destination());
         let services = self.snapshot.services.family::<F>();
-        let Some(service) = services.find(key.protocol, vip) else {
+        let Some(service) = services.find(key.protocol, vip, || self.marks.mark(&key, nic)) else {
             return Admission::NotOurs;
         };
         let flags = parsed.tcp_flags();
         let opens = key.protocol != L4::Tcp || (flags.syn() && !flags.rst());
-        if !opens || client.port.get() == FTP_DATA {
+        if !opens || client.port.get() == FTP_DATA || is_beside_ftp(service, vip.port) {
             return Admission::NotOurs;
         }
         if !may_open(client, vip) {
             return Admission::Refused(DropReason::BadSource);
         }
-        match self.open(flows, service, key.protocol, client, vip) {
-            Ok(conn) => Admission::Open(conn, service.id.slot),
+        let opening = self.choose(service, parsed, head).and_then(|chosen| {
+            let template = chosen.template;
+            self.open(flows, service, parsed, &chosen).inspect_err(|_| self.leave(template))
+        });
+        match opening {
+            Ok(opening) => Admission::Open(opening),
             Err(reason) => Admission::Refused(reason),
         }
+    }
+
+    /// The server of a new connection: its client's, or the scheduler's choice.
+    fn choose<F: Balanced>(
+        &mut self,
+        service: &ServiceView,
+        parsed: &Parsed<F>,
+        head: &[u8],
+    ) -> Result<Chosen, DropReason> {
+        let tuple = parsed.key().tuple;
+        let asked = tuple.dport;
+        let own_port = match service.key {
+            ServiceKey::Endpoint { port, .. } => asked.get() == port,
+            ServiceKey::Mark { .. } => false,
+        };
+        let request = Request {
+            client: tuple.src.into(),
+            client_port: tuple.sport.get(),
+            vip: tuple.dst.into(),
+            now: self.now,
+            draw: self.random.draw(),
+            keyed: self.keyed,
+        };
+        let pick = || {
+            let chosen = sched::pick(service, &self.snapshot.servers, self.counts, &request);
+            chosen.map(|candidate| candidate.id)
+        };
+        let (id, template) = match &service.options.persistence {
+            Some(persistence) => {
+                let Self { snapshot, counts, keyed, now, .. } = *self;
+                let persister = Persister { snapshot, counts, keyed, now };
+                let key = persister.key(service, persistence.mask, parsed, head)?;
+                let held = persister.hold(persistence, &key, pick)?;
+                (held.server, Some(held.id))
+            }
+            // Without persistence, connections to all ports would not stay together.
+            None if service.key.takes_all_ports() => return Err(DropReason::NoServer),
+            None => (pick().ok_or(DropReason::NoServer)?, None),
+        };
+        let listens = self.snapshot.server(id).map_or(0, |view| view.port);
+        let together = service.options.persistence.is_some() && !own_port;
+        let port = if listens == 0 || together { asked } else { listens.into() };
+        Ok(Chosen { id, port, template })
     }
 
     fn open<F: Balanced>(
         &mut self,
         flows: &Flows<'_, F>,
         service: &ServiceView,
-        protocol: L4,
-        client: Endpoint<F>,
-        vip: Endpoint<F>,
-    ) -> Result<Conn<F>, DropReason> {
-        let request = Request {
-            client: client.addr.into(),
-            client_port: client.port.get(),
-            vip: vip.addr.into(),
-            now: self.now,
-            draw: self.random.draw(),
-            keyed: self.keyed,
-        };
-        let chosen = sched::pick(service, &self.snapshot.servers, self.counts, &request);
-        let id = chosen.ok_or(DropReason::NoServer)?.id;
-        let view = self.snapshot.server(id).ok_or(DropReason::Bug)?;
-        let server = endpoint(view, vip);
+        parsed: &Parsed<F>,
+        chosen: &Chosen,
+    ) -> Result<Opening<F>, DropReason> {
+        let key = parsed.key();
+        let (client, vip) = (key.tuple.source(), key.tuple.destination());
+        let view = self.snapshot.server(chosen.id).ok_or(DropReason::ServerRemoved)?;
+        let server = endpoint(view, Endpoint { port: chosen.port, ..vip });
         let local = if view.mode == ForwardMode::FullNat {
-            let wanted = Wanted { protocol, client, server };
+            let wanted = Wanted { protocol: key.protocol, client, server };
             let (ports, keyed) = (self.ports, self.keyed);
             local_ports::find(flows.conns(), &service.locals, ports, keyed, &wanted, self.probes)?
         } else {
             client
         };
-        Ok(connect(protocol, view.mode, id, &Ends { client, vip, server, local }))
+        let ends = Ends { client, vip, server, local };
+        Ok(Opening {
+            conn: connect(key.protocol, view.mode, chosen.id, &ends),
+            service: service.id.slot,
+            template: chosen.template,
+            once: service.options.one_packet && key.protocol == L4::Udp,
+        })
+    }
+
+    fn leave(&self, template: Option<TemplateId>) {
+        if let Some(template) = template {
+            self.counts.templates().leave(template, Leaving::Ended, self.now);
+        }
     }
 }
 
-/// Where the server listens; its port 0 stands for the one that the client speaks to. A server of
-/// the other family is reached by a tunnel, in which packets keep the VIP.
-fn endpoint<F: Balanced>(server: &ServerView, vip: Endpoint<F>) -> Endpoint<F> {
-    let port = if server.port == 0 { vip.port } else { server.port.into() };
-    Endpoint { addr: F::from_ip(server.address).unwrap_or(vip.addr), port }
+/// Whether a packet only came to a service of FTP because its data may use any port, and the
+/// service does not keep a client's connections together: it is none of the service's business
+/// (`ip_vs_leave`).
+fn is_beside_ftp(service: &ServiceView, asked: Port) -> bool {
+    let ServiceKey::Endpoint { port: FTP, .. } = service.key else {
+        return false;
+    };
+    asked.get() != FTP && service.options.persistence.is_none()
+}
+
+/// Where the server listens. A server of the other family is reached by a tunnel, in which packets
+/// keep the VIP.
+fn endpoint<F: Balanced>(server: &ServerView, asked: Endpoint<F>) -> Endpoint<F> {
+    Endpoint { addr: F::from_ip(server.address).unwrap_or(asked.addr), ..asked }
 }
 
 /// Whether a connection may be opened from here: one machine's address, and not the VIP itself.

@@ -14,6 +14,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use wire::FamilyId;
+
 use crate::counters::ServerCounts;
 use crate::ids::{ServerId, ServiceId, Tick};
 use crate::knobs::Knobs;
@@ -146,7 +148,8 @@ impl Catalog {
         let places = &mut self.server_places;
         let names = &mut self.server_names;
         self.trash.retain(|_, trashed| {
-            if counts.total(trashed.id.slot) != 0 {
+            let templates = counts.templates().of_server(trashed.id.slot);
+            if counts.total(trashed.id.slot) != 0 || templates != 0 {
                 trashed.idle_since = None;
                 return true;
             }
@@ -201,6 +204,14 @@ impl Catalog {
     /// The virtual addresses of connections that may be left of removed services.
     pub(crate) fn former_vips(&self) -> impl Iterator<Item = IpAddr> {
         self.trash.keys().filter_map(|(service, _)| service.address())
+    }
+
+    /// The marks of connections that may be left of removed services of a family.
+    pub(crate) fn former_marks(&self, of: FamilyId) -> impl Iterator<Item = u32> {
+        self.trash.keys().filter_map(move |(service, _)| match service {
+            ServiceKey::Mark { mark, family } if *family == of => Some(*mark),
+            _ => None,
+        })
     }
 
     /// The local addresses of connections that may be left; each until it becomes a VIP.

@@ -286,6 +286,7 @@ impl<F: ConnFamily> Conn<F> {
             client: socket_address(client),
             vip: socket_address(self.arrives(Direction::Request).destination()),
             server: self.server(),
+            server_port: self.request.tuple.dport.get(),
         }
     }
 }
@@ -305,6 +306,8 @@ pub struct ConnRecord {
     pub vip: SocketAddr,
     /// The real server.
     pub server: ServerId,
+    /// The port that it is spoken to.
+    pub server_port: u16,
 }
 
 fn socket_address<F: Family>(endpoint: Endpoint<F>) -> SocketAddr {

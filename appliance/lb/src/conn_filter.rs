@@ -54,6 +54,7 @@ mod tests {
             client: client.parse().unwrap(),
             vip: vip.parse().unwrap(),
             server: ServerId { slot: 0, generation: 1 },
+            server_port: 80,
         }
     }
 

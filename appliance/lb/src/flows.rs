@@ -112,9 +112,14 @@ impl<'m, F: Balanced> Flows<'m, F> {
         now: Tick,
         counts: &ServerCounts,
     ) -> Result<ConnId, DropReason> {
-        self.make_way(&conn, now, counts)?;
         conn.set_unassured(template.is_some());
-        let id = self.conns.insert(conn).map_err(|Full| DropReason::TableFull)?;
+        let way = self.make_way(&conn, now, counts);
+        let id = way.and_then(|()| self.conns.insert(conn).map_err(|Full| DropReason::TableFull));
+        let id = id.inspect_err(|_| {
+            if let Some(template) = template {
+                counts.templates().leave(template, Leaving::Ended, now);
+            }
+        })?;
         if let Some(cold) = self.cold.get_mut(id.index()) {
             cold.template = template;
         }
@@ -219,7 +224,8 @@ impl<'m, F: Balanced> Flows<'m, F> {
         }
     }
 
-    fn close(&mut self, id: ConnId, now: Tick, counts: &ServerCounts) {
+    /// Ends a connection.
+    pub(crate) fn close(&mut self, id: ConnId, now: Tick, counts: &ServerCounts) {
         self.wheel.disarm(self.conns.entries_mut(), id);
         self.forget(id, Leaving::Ended, now, counts);
     }

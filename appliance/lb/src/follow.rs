@@ -150,7 +150,7 @@ impl<W: Witness> Stage<'_, W> {
                 return (Way::Dropped(reason), reason.into());
             }
         };
-        let owner = self.owner(&parsed);
+        let owner = self.owner(&parsed, part.nic);
         if owner != self.counters.worker {
             return (Way::Owner(owner), Fate::Settled(Verdict::HandOff(owner, part.nic)));
         }

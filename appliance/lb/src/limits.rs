@@ -37,6 +37,8 @@ pub const WORKERS_MAX: u16 = 64;
 /// NICs that there can be at most.
 pub const NICS_MAX: usize = 16;
 
+/// Rules that mark packets, at most.
+pub const MARK_RULES_MAX: usize = 256;
 /// Persistence templates of one chain that are looked at, at most.
 pub const TEMPLATE_CHAIN_MAX: usize = 256;
 /// Chains of persistence templates that one call of expiry looks at, at most.

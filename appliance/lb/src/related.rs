@@ -98,7 +98,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         (index, nic): (u8, NicId),
     ) -> Result<(), Fate> {
         let services = self.snapshot.services.family::<F>();
-        let owner = self.steering.owner(key, services);
+        let owner = self.steering.owner(key, nic, services);
         self.witness.note(index, || Fact::Owner(owner));
         if self.origin == Origin::Worker || owner == self.counters.worker {
             return Ok(());

@@ -292,7 +292,7 @@ mod tests {
             keyed: &keyed,
         };
         let pick = |snapshot: &Snapshot| {
-            let view = snapshot.services.family::<V4>().find(L4::Tcp, vip).unwrap();
+            let view = snapshot.services.family::<V4>().find(L4::Tcp, vip, || None).unwrap();
             pick(view, &snapshot.servers, &counts, &request).map(|candidate| candidate.id)
         };
         for _ in 0..4 {

@@ -36,7 +36,15 @@ pub enum ServiceKey {
     },
 }
 
+/// The port of FTP, whose data may come to any other one.
+pub const FTP: u16 = 21;
+
 impl ServiceKey {
+    /// Whether it is for all ports of an address.
+    pub fn takes_all_ports(&self) -> bool {
+        matches!(self, Self::Endpoint { port: 0, .. })
+    }
+
     /// The address family of its clients.
     pub fn family(&self) -> FamilyId {
         match self {

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use wire::{Endpoint, Family, L4, V4, V6};
+use wire::{Endpoint, Family, L4, Port, V4, V6};
 
 use crate::catalog::{Catalog, Entry};
 use crate::hash::Keyed;
@@ -18,7 +18,7 @@ use crate::ids::{Seed, ServerId, ServiceId};
 use crate::knobs::Knobs;
 use crate::network::{Network, NetworkFamily, NetworkView};
 use crate::sched::{SchedState, Tables};
-use crate::service::{ForwardMode, Service, ServiceKey, ServiceOptions, Tunnel};
+use crate::service::{FTP, ForwardMode, Service, ServiceKey, ServiceOptions, Tunnel};
 use crate::tcp_state::Timeouts;
 
 /// Everything a worker needs to know about the configuration of the moment.
@@ -119,6 +119,8 @@ pub struct ServerView {
     pub position: u32,
     /// Slot of its service; none for a removed server, whose connections' packets are dropped.
     pub service: Option<u32>,
+    /// Its weight; 0 takes no new connections but those of its clients.
+    pub weight: u32,
     /// How packets of new connections reach it.
     pub mode: ForwardMode,
     /// Its address.
@@ -223,10 +225,22 @@ impl Services {
     }
 }
 
+/// The port that active FTP's data comes from.
+const FTP_DATA: u16 = 20;
+/// The first port that any process may bind (`inet_port_requires_bind_service`).
+const FIRST_UNPRIVILEGED: u16 = 1024;
+
 /// One family's services.
 #[derive(Debug)]
 pub struct FamilyServices<F: Family> {
     by_endpoint: HashMap<(L4, Endpoint<F>), Arc<ServiceView>, Keyed>,
+    by_mark: HashMap<u32, Arc<ServiceView>, Keyed>,
+    /// The marks that services have, or had.
+    marks: HashSet<u32, Keyed>,
+    /// Whether there is a service of FTP.
+    has_ftp: bool,
+    /// Whether there is a service for all ports of an address.
+    has_all_ports: bool,
     vips: HashSet<F::Addr, Keyed>,
     locals: HashSet<F::Addr, Keyed>,
     servers: HashSet<F::Addr, Keyed>,
@@ -237,6 +251,10 @@ impl<F: Family> FamilyServices<F> {
         let keyed = Keyed::new(seed);
         Self {
             by_endpoint: HashMap::with_hasher(keyed),
+            by_mark: HashMap::with_hasher(keyed),
+            marks: HashSet::with_hasher(keyed),
+            has_ftp: false,
+            has_all_ports: false,
             vips: HashSet::with_hasher(keyed),
             locals: HashSet::with_hasher(keyed),
             servers: HashSet::with_hasher(keyed),
@@ -244,12 +262,21 @@ impl<F: Family> FamilyServices<F> {
     }
 
     fn add(&mut self, entry: &Entry, view: &Arc<ServiceView>) {
-        if let ServiceKey::Endpoint { protocol, address, port } = entry.service.key
-            && let Some(addr) = F::from_ip(address)
-        {
-            let endpoint = Endpoint { addr, port: port.into() };
-            self.by_endpoint.insert((protocol, endpoint), Arc::clone(view));
-            self.vips.insert(addr);
+        match entry.service.key {
+            ServiceKey::Endpoint { protocol, address, port } => {
+                if let Some(addr) = F::from_ip(address) {
+                    let endpoint = Endpoint { addr, port: port.into() };
+                    self.by_endpoint.insert((protocol, endpoint), Arc::clone(view));
+                    self.vips.insert(addr);
+                    self.has_ftp |= port == FTP;
+                    self.has_all_ports |= port == 0;
+                }
+            }
+            ServiceKey::Mark { mark, family } if family == F::ID => {
+                self.by_mark.insert(mark, Arc::clone(view));
+                self.marks.insert(mark);
+            }
+            ServiceKey::Mark { .. } => {}
         }
         self.locals.extend(entry.service.locals.iter().copied().filter_map(F::from_ip));
         let servers = entry.service.servers.iter();
@@ -259,14 +286,35 @@ impl<F: Family> FamilyServices<F> {
     /// Packets of connections that outlive their service or local address are still steered by it.
     fn remember(&mut self, catalog: &Catalog) {
         self.vips.extend(catalog.former_vips().filter_map(F::from_ip));
+        self.marks.extend(catalog.former_marks(F::ID));
         self.locals.extend(catalog.former_locals().filter_map(F::from_ip));
         self.servers.extend(catalog.removed().filter_map(|(_, key)| F::from_ip(key.address)));
     }
 
-    /// The service that a packet to this endpoint is for.
+    /// The service that a packet to this endpoint is for (`ip_vs_service_find`): that of its mark,
+    /// which is asked for only if there are such services; that of its port; FTP, whose data may
+    /// use any port; that of all ports.
+    pub fn find(
+        &self,
+        protocol: L4,
+        to: Endpoint<F>,
+        mark: impl FnOnce() -> Option<u32>,
+    ) -> Option<&ServiceView> {
+        let at = |port: Port| self.by_endpoint.get(&(protocol, Endpoint { port, ..to }));
+        let marked = (!self.by_mark.is_empty()).then(mark).flatten();
+        let ftp = || {
+            let may_be_data = matches!(to.port.get(), FTP_DATA | FIRST_UNPRIVILEGED..);
+            (self.has_ftp && protocol == L4::Tcp && may_be_data).then(|| at(FTP.into())).flatten()
+        };
+        let all_ports = || self.has_all_ports.then(|| at(Port::default())).flatten();
+        let found = marked.and_then(|mark| self.by_mark.get(&mark));
+        found.or_else(|| at(to.port)).or_else(ftp).or_else(all_ports).map(Arc::as_ref)
+    }
+
+    /// Whether a packet has a mark that a service has, or had.
     #[inline]
-    pub fn find(&self, protocol: L4, to: Endpoint<F>) -> Option<&ServiceView> {
-        self.by_endpoint.get(&(protocol, to)).map(Arc::as_ref)
+    pub fn is_marked(&self, mark: impl FnOnce() -> Option<u32>) -> bool {
+        !self.marks.is_empty() && mark().is_some_and(|mark| self.marks.contains(&mark))
     }
 
     /// Whether an address is, or was, a service's virtual address.

@@ -96,7 +96,7 @@ impl<W: Witness> Stage<'_, W> {
         items: &mut Items<F>,
     ) -> Option<Fate> {
         if self.origin == Origin::Wire {
-            let owner = self.owner(&parsed);
+            let owner = self.owner(&parsed, nic);
             self.witness.note(index, || Fact::Owner(owner));
             if owner != self.counters.worker {
                 return Some(Fate::Settled(Verdict::HandOff(owner, nic)));

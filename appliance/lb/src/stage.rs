@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use wire::{Family, Frame, Parsed};
 
 use crate::action::Action;
-use crate::admit::{Admission, Admitter};
+use crate::admit::{Admission, Admitter, Opening};
 use crate::batch::Origin;
 use crate::conn::{Conn, Direction};
 use crate::conn_table::Probe;
@@ -159,9 +159,9 @@ impl<'a, W: Witness> Stage<'a, W> {
 
     /// The worker that owns a packet's flow.
     #[inline]
-    pub(crate) fn owner<F: Balanced>(&self, parsed: &Parsed<F>) -> WorkerId {
+    pub(crate) fn owner<F: Balanced>(&self, parsed: &Parsed<F>, nic: NicId) -> WorkerId {
         let services = self.snapshot.services.family::<F>();
-        self.steering.owner(&parsed.key(), services)
+        self.steering.owner(&parsed.key(), nic, services)
     }
 
     /// Opens a connection for a packet that has none.
@@ -173,19 +173,21 @@ impl<'a, W: Witness> Stage<'a, W> {
         frame: &mut B,
     ) -> Result<ConnId, Fate> {
         // The worker that handed it in may have known other services than we do by now.
-        if self.origin == Origin::Worker && self.owner(&item.parsed) != self.counters.worker {
-            return Err(Fate::Settled(Verdict::HandOff(self.owner(&item.parsed), item.nic)));
+        let owner = |stage: &Self| stage.owner(&item.parsed, item.nic);
+        if self.origin == Origin::Worker && owner(self) != self.counters.worker {
+            return Err(Fate::Settled(Verdict::HandOff(owner(self), item.nic)));
         }
         let mut admitter = Admitter {
             snapshot: self.snapshot,
             counts: self.counts,
             ports: self.ports,
             keyed: self.keyed,
+            marks: &self.wiring.marks,
+            now: self.now,
             probes: &mut self.probes,
             random: self.random,
-            now: self.now,
         };
-        let admission = admitter.admit(flows, &item.parsed);
+        let admission = admitter.admit(flows, &item.parsed, item.nic, frame.head());
         self.tell_of_admission(item, &admission);
         match admission {
             Admission::NotOurs => Err(punt(self.wiring, item.nic)),
@@ -194,13 +196,30 @@ impl<'a, W: Witness> Stage<'a, W> {
                 Err(self.answer(item, frame, Direction::Request, reason, error))
             }
             Admission::Refused(reason) => Err(reason.into()),
-            Admission::Open(conn, service) => {
-                let id = flows.open(conn, None, self.now, self.counts)?;
+            Admission::Open(opening) => {
+                let Opening { conn, service, template, once } = opening;
+                let id = flows.open(conn, template, self.now, self.counts)?;
                 self.traffic(service, conn.server().slot, |counters| counters.conns.add(1));
                 self.tell_of(flows, item, (id, Direction::Request), Fact::Opened);
-                Ok(id)
+                if once { Err(self.serve_once(flows, item, id, frame)) } else { Ok(id) }
             }
         }
+    }
+
+    /// Sends the only packet of a connection on its way, and ends the connection (one-packet
+    /// scheduling).
+    fn serve_once<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        item: &Item<F>,
+        id: ConnId,
+        frame: &mut B,
+    ) -> Fate {
+        let hit = (id, Direction::Request);
+        let tracked = self.track(flows, item, hit);
+        let fate = tracked.and_then(|server| self.forward(flows, item, hit, server, frame));
+        flows.close(id, self.now, self.counts);
+        fate.unwrap_or_else(|fate| fate)
     }
 
     /// Moves the connection's state and deadline, and counts; requests to a removed server end
@@ -457,11 +476,13 @@ impl<'a, W: Witness> Stage<'a, W> {
         let service = || {
             let key = item.parsed.key();
             let services = self.snapshot.services.family::<F>();
-            services.find(key.protocol, key.tuple.destination())
+            services.find(key.protocol, key.tuple.destination(), || {
+                self.wiring.marks.mark(&key, item.nic)
+            })
         };
         self.witness.note(item.index, || Fact::NotFound);
         let chosen = match admission {
-            Admission::Open(conn, _) => Some(conn.server()),
+            Admission::Open(opening) => Some(opening.conn.server()),
             Admission::Refused(DropReason::NoServer) => None,
             Admission::NotOurs => {
                 let fact = || Fact::NotOurs { for_a_service: service().is_some() };

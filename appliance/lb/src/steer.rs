@@ -2,10 +2,10 @@
 //! Which worker owns a flow: a pure function of the packet and of what was fixed at the start.
 //!
 //! A packet to a FULLNAT local address belongs to the worker whose queue it lands on where the
-//! NICs' hash is known ([`crate::rss`]), else to the class of its port. One to a VIP, or from a
-//! server, belongs to the hash of the client's endpoint, which is the source of the one and the
-//! destination of the other: so a NAT reply, which does not carry the VIP, finds home too. Any
-//! other packet is the host's and stays where it landed.
+//! NICs' hash is known ([`crate::rss`]), else to the class of its port. One to a VIP, from a server
+//! or with a mark belongs to the hash of the client's endpoint, which is the destination of a
+//! server's packet and the source of the others: so a NAT reply, which does not carry the VIP,
+//! finds home too. Any other packet is the host's and stays where it landed.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use zerocopy::IntoBytes;
 use crate::hash::Keyed;
 use crate::ids::{NicId, Seed, WorkerId};
 use crate::local_ports::PortClass;
+use crate::marks::MarkRules;
 use crate::rss::Rss;
 use crate::snapshot::{FamilyServices, SnapshotFamily};
 
@@ -50,6 +51,8 @@ pub struct Wiring {
     pub local_ports: RangeInclusive<u16>,
     /// How NICs spread packets over the workers, where that is known.
     pub rss: Option<Arc<Rss>>,
+    /// What marks packets.
+    pub marks: Arc<MarkRules>,
     /// What all keyed hashes start from.
     pub seed: Seed,
 }
@@ -69,6 +72,7 @@ pub struct Steering {
     landing: bool,
     keyed: Keyed,
     rss: Option<Arc<Rss>>,
+    marks: Arc<MarkRules>,
 }
 
 impl Steering {
@@ -80,6 +84,7 @@ impl Steering {
             landing: wiring.owner == Owner::Landing,
             keyed: Keyed::new(wiring.seed),
             rss: wiring.rss.clone(),
+            marks: Arc::clone(&wiring.marks),
         }
     }
 
@@ -94,15 +99,17 @@ impl Steering {
     pub fn owner<F: SnapshotFamily>(
         &self,
         key: &FlowKey<F>,
+        nic: NicId,
         services: &FamilyServices<F>,
     ) -> WorkerId {
-        if self.workers == 1 { self.here } else { self.owner_of_many(key, services) }
+        if self.workers == 1 { self.here } else { self.owner_of_many(key, nic, services) }
     }
 
     #[inline(never)]
     fn owner_of_many<F: SnapshotFamily>(
         &self,
         key: &FlowKey<F>,
+        nic: NicId,
         services: &FamilyServices<F>,
     ) -> WorkerId {
         let tuple = &key.tuple;
@@ -110,6 +117,7 @@ impl Steering {
             let known = self.rss.as_ref().and_then(|rss| rss.reply(tuple));
             return known.unwrap_or(PortClass::owner(tuple.dport, self.workers));
         }
+        // A reply to a client may fit a rule of marks too: it is still a reply.
         let client: Endpoint<F> = if services.is_vip(tuple.dst) {
             if self.landing {
                 return self.here;
@@ -117,6 +125,8 @@ impl Steering {
             tuple.source()
         } else if services.is_server(tuple.src) {
             tuple.destination()
+        } else if !self.landing && services.is_marked(|| self.marks.mark(key, nic)) {
+            tuple.source()
         } else {
             return self.here;
         };

@@ -123,6 +123,12 @@ drop_reasons! {
         "The client already uses its port for another service with the same server endpoint: the \
          server could not tell the two connections apart."
         "Give each of the services its own server port, or use FULLNAT (-b).";
+    TemplatesFull "templates_full"
+        "There is no place for another persistence template."
+        "Raise [limits] templates, or lower the service's -p; look for a flood of sources.";
+    NoCallId "no_call_id"
+        "The service's engine is sip and the packet is no SIP message with a Call-ID over UDP."
+        "Send SIP over UDP to the service, or take --pe sip from it.";
     TableFull "table_full"
         "The worker's connection table is full."
         "Raise [connections] capacity, or lower the timeouts.";

@@ -154,6 +154,7 @@ fn a_worker_allocates_nothing_whatever_it_receives() {
         nics: vec![NicWiring { mac: NIC, has_host: true }],
         local_ports: 5000..=5999,
         rss: None,
+        marks: Arc::default(),
         seed: Seed::fixed(1),
     });
     let mut v4 = TableMemory::new(ConnTable::<V4>::memory_bytes(LIMITS.connections));

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `rule LINE`, `refused LINE` | a line of ipvsadm, to be accepted or refused |
 //! | `workers N`, `nic NAME mtu=N no-host` | the director, from the start |
-//! | `limits local_ports=A-B connections=N` | likewise |
+//! | `limits local_ports=A-B connections=N templates=N` | likewise |
+//! | `mark N [tcp] [from=P] [to=P] [ports=A-B] [nic=NAME]` | a rule that marks packets |
 //! | `unknown ADDRESS`, `known ADDRESS` | a neighbour without MAC; it has one from here on |
 //! | `route PREFIX via=A nic=NAME src=A` | a route from here on |
 //! | `TIME in NIC PACKET` | a frame arrives; `in` lines after each other are one batch |
@@ -15,6 +16,7 @@
 //! | `punt NIC` | a frame of the batch goes to the host as it came |
 //! | `want ADDRESS` | the neighbour's MAC is asked for |
 //! | `moved NAME=DELTA ...` | since the last `moved`, these counters and no other |
+//! | `templates` | all persistence templates |
 //! | `conns`, `stats`, `servers` | all connections; a service's traffic; a service's servers |
 //!
 //! A line that ends in a backslash goes on in the next. What leaves without being listed fails the
@@ -68,6 +70,7 @@ scripts! {
     icmp_outer_mtu
     icmp_v6
     land_attack
+    look_up_order
     malformed
     mixed_modes
     nat_port_map
@@ -79,7 +82,10 @@ scripts! {
     no_route
     no_server
     one_arm
+    one_packet
     other_host
+    persistence
+    persistence_server_gone
     port_reuse_after_time_wait
     rr_order
     same_server_behind_two_services

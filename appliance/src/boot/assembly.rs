@@ -18,6 +18,7 @@ use lb::conn_table::ConnTable;
 use lb::counters::{Figures, ServerCounts, WorkerCounters};
 use lb::ids::{NicId, Tick, WorkerId};
 use lb::limits::Limits;
+use lb::marks::MarkRules;
 use lb::network::{Neighbour, Network};
 use lb::pipeline::{Parts, Worker};
 use lb::snapshot::Snapshot;
@@ -307,6 +308,7 @@ fn wiring(config: &Config, ports: &[Port], secrets: Secrets) -> Wiring {
         nics: ports.iter().map(nic).collect(),
         local_ports: config.local_ports.clone(),
         rss: rss::join(config, ports, &secrets.rss_key),
+        marks: Arc::new(MarkRules::new(&config.marks)),
         seed: secrets.seed,
     }
 }

@@ -30,6 +30,7 @@ fn with_worker(with: impl FnOnce(&Worker<'_, VecFrame>)) {
         nics: vec![],
         local_ports: 1..=2,
         rss: None,
+        marks: std::sync::Arc::default(),
         seed,
     };
     let snapshot = Snapshot::new(&Catalog::new(&limits), &Network::new(vec![]), seed);

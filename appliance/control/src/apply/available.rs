@@ -10,10 +10,6 @@ type Asks = fn(&Wish<'_>) -> bool;
 
 #[rustfmt::skip]
 const MISSING: &[(Unavailable, Asks)] = &[
-    (Unavailable::Mark, |wish| wish.service(|key, _| matches!(key, ServiceKey::Mark { .. }))),
-    (Unavailable::Persistence, |wish| wish.service(|_, options| options.persistence.is_some())),
-    (Unavailable::Engine, |wish| wish.service(|_, options| options.engine.is_some())),
-    (Unavailable::OnePacket, |wish| wish.service(|_, options| options.one_packet)),
     (Unavailable::Mss, |wish| wish.service(|_, options| options.mss.is_some())),
 ];
 

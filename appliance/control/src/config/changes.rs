@@ -48,17 +48,18 @@ impl Config {
 
     /// The sections other than `[timeouts]` and `[ipvs]` that differ in a newer reading.
     pub fn changed_sections(&self, newer: &Self) -> Vec<&'static str> {
-        let Self { eal, workers, nics, routes, capacity, timeouts: _, .. } = self;
+        let Self { eal, workers, nics, routes, marks, capacity, timeouts: _, .. } = self;
         let Self { local_ports, host, control, metrics, rules, .. } = self;
         let connections = capacity.connections != newer.capacity.connections;
-        let limits = (capacity.services, capacity.servers);
+        let limits = capacity.limits();
         [
             ("[eal]", *eal != newer.eal),
             ("[workers]", *workers != newer.workers),
             ("[[nic]]", *nics != newer.nics),
             ("[[route]]", *routes != newer.routes),
+            ("[[mark]]", *marks != newer.marks),
             ("[connections]", connections),
-            ("[limits]", limits != (newer.capacity.services, newer.capacity.servers)),
+            ("[limits]", limits != newer.capacity.limits()),
             ("[local_ports]", *local_ports != newer.local_ports),
             ("[host]", *host != newer.host),
             ("[control]", *control != newer.control),

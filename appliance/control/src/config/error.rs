@@ -192,6 +192,12 @@ pub enum Problem {
     /// The address cannot be one machine's.
     #[error("{0} is not a unicast address; an address of one machine is right")]
     NotUnicast(IpAddr),
+    /// A rule cannot be of both families.
+    #[error("not of the family of `source`, {0}; an address of the same family is right")]
+    MixedFamilies(Shown),
+    /// There are more tables of this name than the limit.
+    #[error("too many of them; at most {0} are right")]
+    TooMany(usize),
     /// There must be a local port for each worker.
     #[error("fewer ports ({ports}) than workers ({workers}); at least one per worker is right")]
     TooFewPorts {

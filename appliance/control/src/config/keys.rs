@@ -27,6 +27,8 @@ pub(super) const NIC: Keys = (
 );
 pub(super) const NEIGHBOUR: Keys = ("nic.neighbour", &["address", "mac"]);
 pub(super) const ROUTE: Keys = ("route", &["to", "via", "nic", "src"]);
+pub(super) const MARK: Keys =
+    ("mark", &["mark", "protocol", "source", "destination", "ports", "nic"]);
 pub(super) const CONNECTIONS: Keys = ("connections", &["capacity"]);
 pub(super) const LIMITS: Keys = ("limits", &["services", "servers", "templates"]);
 pub(super) const TIMEOUTS: Keys = ("timeouts", &TIMEOUT_KEYS);
@@ -45,6 +47,7 @@ pub(super) const TOP: Keys = (
         WORKERS.0,
         NIC.0,
         ROUTE.0,
+        MARK.0,
         CONNECTIONS.0,
         LIMITS.0,
         TIMEOUTS.0,
@@ -58,12 +61,13 @@ pub(super) const TOP: Keys = (
 );
 
 /// Every section with keys of its own.
-pub(super) const SECTIONS: [Keys; 14] = [
+pub(super) const SECTIONS: [Keys; 15] = [
     EAL,
     WORKERS,
     NIC,
     NEIGHBOUR,
     ROUTE,
+    MARK,
     CONNECTIONS,
     LIMITS,
     TIMEOUTS,

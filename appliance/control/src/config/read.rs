@@ -13,7 +13,7 @@ use super::error::{ConfigError, Problem};
 use super::section::{Section, Source};
 use super::{
     Capacity, Config, Control, Eal, Host, Hugepages, Idle, LOCAL_PORTS, Owner, RSS_KEY, Rules,
-    Workers, keys, nics,
+    Workers, keys, marks, nics,
 };
 
 /// Connections at most, of all workers together.
@@ -41,6 +41,7 @@ pub(super) fn config(text: &str, file: &str) -> Result<Config, ConfigError> {
     Ok(Config {
         eal: eal(&top.one(keys::EAL)?)?,
         routes: nics::routes(&top, &nics)?,
+        marks: marks::marks(&top, &nics)?,
         capacity: capacity(&top)?,
         timeouts: timeouts(&top.one(keys::TIMEOUTS)?)?,
         knobs: knobs(&top.one(keys::IPVS)?)?,

@@ -89,7 +89,7 @@ fn a_file_without_any_one_of_its_lines_is_read_or_refused_with_a_line() {
 fn examples_in_the_reference_file_are_right() {
     let text = reference_with_examples();
     let config = accepted(&text.join("\n"));
-    assert_eq!(config.routes.len(), 1);
+    assert_eq!((config.routes.len(), config.marks.len()), (1, 1));
     assert_eq!(config.nics[0].neighbours.len(), 1);
     assert!(config.metrics.is_some() && config.rules.file.is_some());
 }
@@ -124,6 +124,15 @@ neighbour = [{ address = "198.51.100.254", mac = "02:00:00:00:00:fe" }]
 name = "lan"
 device = "3B:00.1"
 host_interface = "lan0"
+[[mark]]
+mark = 5
+protocol = "tcp"
+source = "198.51.100.0/24"
+destination = "192.0.2.7"
+ports = "8000-8079"
+nic = "wan"
+[[mark]]
+mark = 4294967295
 [[route]]
 to = "203.0.113.0/24"
 via = "198.51.100.254"
@@ -185,6 +194,20 @@ fn values_of_nics_and_routes_reach_their_places() {
 }
 
 #[test]
+fn rules_of_marks_keep_their_order_and_what_is_absent_fits_all() {
+    let config = accepted(EVERY_KEY);
+    let wan = Some(NicId(0));
+    let source = Some(Prefix { address: [198, 51, 100, 0].into(), len: 24 });
+    let destination = Some(Prefix { address: [192, 0, 2, 7].into(), len: 32 });
+    let ports = 8000..=8079;
+    let protocol = Some(wire::L4::Tcp);
+    let first = MarkRule { protocol, source, destination, ports, nic: wan, mark: 5 };
+    let (protocol, source, destination, ports, nic) = (None, None, None, 0..=65535, None);
+    let last = MarkRule { protocol, source, destination, ports, nic, mark: u32::MAX };
+    assert_eq!(config.marks, [first, last]);
+}
+
+#[test]
 fn segments_of_own_addresses_are_routes_and_single_addresses_are_not() {
     let nic = format!("{NIC}addresses = [\"198.51.100.1/25\", \"192.0.2.1/32\"]\n");
     let routes = accepted(&nic).all_routes();
@@ -238,7 +261,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("[workers]\ncuont = 4", "", "", "2: [workers] cuont: unknown key; the nearest valid one is `count`"),
     ("[eal]\nargs = 3\nmemory = 1", "", "", "3: [eal] memory: unknown key; the nearest valid one is `memory_mb`"),
     ("[worker]", "", "", "1: worker: unknown section; the nearest valid one is `workers`"),
-    ("[keepalived]", "", "", "1: keepalived: unknown section; the valid ones are eal, workers, nic, route, connections, limits, timeouts, ipvs, local_ports, host, control, metrics, rules"),
+    ("[keepalived]", "", "", "1: keepalived: unknown section; the valid ones are eal, workers, nic, route, mark, connections, limits, timeouts, ipvs, local_ports, host, control, metrics, rules"),
     ("[metrics]\nprometheus = 1", "", "", "2: [metrics] prometheus: unknown key; the valid ones are listen"),
     ("[workers]\ncores = 4", "", "", "2: [workers] cores: unknown key; the valid ones are count, owner, idle, rss_key"),
     ("", "quees = 1", "", "4: [[nic]] quees: unknown key; the nearest valid one is `queues`"),
@@ -300,6 +323,11 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("", "addresses = [\"10.0.0.1/24\"]", "[[nic.neighbour]]\naddress = \"10.0.0.1\"\nmac = \"02:00:00:00:00:01\"", "6: [[nic.neighbour]] address: 10.0.0.1 is the director's own address; another machine's is right"),
     ("", "", "[[nic.neighbour]]\naddress = \"10.0.0.9\"\nmac = \"02:00:00:00:00:01\"", "5: [[nic.neighbour]] address: 10.0.0.9 is on no segment of NIC \"wan\"; give the NIC an address there with `[[nic]] addresses`"),
     ("", "host_interface = \"wan\"", "[[nic.neighbour]]\naddress = \"10.0.0.9\"\nmac = \"02:00:00:00:00:01\"", "5: [[nic.neighbour]]: NIC \"wan\" has a host interface; give it to the kernel instead: ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:01 dev wan"),
+    ("", "", "[[mark]]\nports = \"80\"", "4: [[mark]] mark: missing; for example: mark = 5"),
+    ("", "", "[[mark]]\nmark = 5\nports = \"81-80\"", "6: [[mark]] ports: \"81-80\" is not a port or a range of ports; for example: \"8000-8079\""),
+    ("", "", "[[mark]]\nmark = 5\nnic = \"lan\"", "6: [[mark]] nic: there is no NIC \"lan\"; the NICs are: wan"),
+    ("", "", "[[mark]]\nmark = 5\nsource = \"10.0.0.1/24\"", "6: [[mark]] source: the prefix has bits beyond its length; 10.0.0.0/24 is right"),
+    ("", "", "[[mark]]\nmark = 5\nsource = \"10.0.0.1\"\ndestination = \"2001:db8::1\"", "7: [[mark]] destination: not of the family of `source`, 10.0.0.1/32; an address of the same family is right"),
     ("", "", "[[route]]\nnic = \"wan\"", "4: [[route]] to: missing; for example: to = \"default\""),
     ("", "", "[[route]]\nto = \"default\"\nnic = \"lan\"", "6: [[route]] nic: there is no NIC \"lan\"; the NICs are: wan"),
     ("", "", "[[route]]\nto = \"default\"\nnic = \"wan\"", "5: [[route]] to: \"default\" without via has no address family; 0.0.0.0/0 or ::/0 is right"),

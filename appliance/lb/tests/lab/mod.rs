@@ -15,6 +15,7 @@ use lb::catalog::Catalog;
 use lb::ensemble::{Ensemble, Outlet};
 use lb::ids::{NicId, Seed, Tick};
 use lb::limits::Limits;
+use lb::marks::{MarkRule, MarkRules};
 use lb::network::{Neighbour, Network, NicFacts, Prefix, Route};
 use lb::rss::Rss;
 use lb::steer::{NicWiring, Owner, Wiring};
@@ -59,6 +60,8 @@ pub struct Plan {
     pub limits: Limits,
     pub local_ports: RangeInclusive<u16>,
     pub rss: Option<Arc<Rss>>,
+    /// What marks packets.
+    pub marks: Vec<MarkRule>,
     pub seed: Seed,
     pub nics: Vec<Nic>,
     /// Routes beyond those to the NICs' own segments.
@@ -73,6 +76,7 @@ impl Default for Plan {
             limits: Limits { services: 64, servers: 256, connections: 1024, templates: 64 },
             local_ports: 1025..=32767,
             rss: None,
+            marks: Vec::new(),
             seed: Seed::fixed(1),
             nics: vec![
                 Nic::new("wan", 1, &["198.51.100.1/24", "2001:db8:51::1/64"]),
@@ -120,6 +124,7 @@ impl Lab {
             nics: nics.collect(),
             local_ports: plan.local_ports.clone(),
             rss: plan.rss.clone(),
+            marks: Arc::new(MarkRules::new(&plan.marks)),
             seed: plan.seed,
         };
         let memory = Ensemble::memory(&plan.limits, plan.workers).leak();

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use lb::counters::Counter;
 use lb::ensemble::Outlet;
 use lb::ids::{NicId, Tick};
+use lb::marks::MarkRule;
 use lb::network::{Neighbour, Route};
 use lb::verdict::DropReason;
-use wire::VecFrame;
+use wire::{L4, VecFrame};
 
 use super::frame::{self, Way};
 use crate::lab::{Lab, Nic, Plan, prefix};
@@ -78,10 +79,15 @@ fn plan_line(plan: &mut Plan, words: &[&str]) -> Result<(), String> {
                 }
             }
         }
+        ["mark", mark, options @ ..] => {
+            let rule = mark_rule(&plan.nics, number(mark)?, options)?;
+            plan.marks.push(rule);
+        }
         ["limits", limits @ ..] => {
             for limit in limits {
                 match limit.split_once('=') {
                     Some(("connections", count)) => plan.limits.connections = number(count)?,
+                    Some(("templates", count)) => plan.limits.templates = number(count)?,
                     Some(("local_ports", range)) => {
                         let (from, to) = range.split_once('-').ok_or("ports are FROM-TO")?;
                         plan.local_ports = number(from)?..=number(to)?;
@@ -93,6 +99,30 @@ fn plan_line(plan: &mut Plan, words: &[&str]) -> Result<(), String> {
         _ => {}
     }
     Ok(())
+}
+
+/// `mark N [tcp|udp] [from=PREFIX] [to=PREFIX] [ports=A-B] [nic=NAME]`.
+fn mark_rule(nics: &[Nic], mark: u32, options: &[&str]) -> Result<MarkRule, String> {
+    let (protocol, source, destination, nic) = (None, None, None, None);
+    let mut rule = MarkRule { protocol, source, destination, ports: 0..=u16::MAX, nic, mark };
+    for option in options {
+        match option.split_once('=') {
+            None if *option == "tcp" => rule.protocol = Some(L4::Tcp),
+            None if *option == "udp" => rule.protocol = Some(L4::Udp),
+            Some(("from", from)) => rule.source = Some(prefix(from)),
+            Some(("to", to)) => rule.destination = Some(prefix(to)),
+            Some(("ports", range)) => {
+                let (from, to) = range.split_once('-').ok_or("ports are FROM-TO")?;
+                rule.ports = number(from)?..=number(to)?;
+            }
+            Some(("nic", name)) => {
+                let index = nics.iter().position(|nic| nic.name == name);
+                rule.nic = Some(NicId(index.ok_or("no such NIC")? as u16));
+            }
+            _ => return Err(format!("a mark has no {option}")),
+        }
+    }
+    Ok(rule)
 }
 
 struct Run {
@@ -165,6 +195,7 @@ impl Run {
             ["want", address] => self.expect_wanted(address),
             ["moved", counters @ ..] => self.nothing_left().and(self.expect_moved(counters)),
             ["conns", conns @ ..] => self.expect_conns(conns),
+            ["templates", templates @ ..] => self.expect_templates(templates),
             ["stats", service, figures @ ..] => self.expect_stats(service, figures),
             ["servers", service, servers @ ..] => self.expect_servers(service, servers),
             ["known", address] => {
@@ -177,7 +208,7 @@ impl Run {
                 Ok(()) => Err("this was accepted".to_owned()),
                 Err(_) => Ok(()),
             },
-            [] | ["nic" | "limits" | "workers" | "unknown", ..] => Ok(()),
+            [] | ["mark" | "nic" | "limits" | "workers" | "unknown", ..] => Ok(()),
             [word, ..] => Err(format!("{word} is not known")),
         }
     }
@@ -280,7 +311,9 @@ impl Run {
             .iter()
             .map(|conn| {
                 let name = self.lab.director().catalog().server_name(conn.server);
-                let server = name.map_or("gone".to_owned(), |(_, server)| server.to_string());
+                let server = name.map_or("gone".to_owned(), |(_, server)| {
+                    std::net::SocketAddr::new(server.address, conn.server_port).to_string()
+                });
                 let state = conn.state.name();
                 format!("{} {} {server} {state} {}s", conn.client, conn.vip, conn.expires_s)
             })
@@ -288,6 +321,32 @@ impl Run {
         lines.sort();
         let found = lines.join(" , ");
         if found == expected.join(" ") { Ok(()) } else { Err(format!("conns {found}")) }
+    }
+
+    /// Every persistence template, sorted: `PROTOCOL CLIENT VIP SERVER STATE SECONDS`.
+    fn expect_templates(&mut self, expected: &[&str]) -> Result<(), String> {
+        let director = self.lab.director();
+        let (templates, catalog) = (director.figures().counts().templates(), director.catalog());
+        let mut lines = Vec::new();
+        let next = templates.list(0, u32::MAX, self.now, |template| {
+            let name = catalog.server_name(template.server);
+            let port = |own| if template.port == 0 { 0 } else { own };
+            let server = name.map_or("gone".to_owned(), |(_, server)| {
+                std::net::SocketAddr::new(server.address, port(server.port)).to_string()
+            });
+            let protocol = template.protocol.map_or("IP".to_owned(), |l4| l4.to_string());
+            let vip = std::net::SocketAddr::new(template.vip, template.port);
+            let state = if template.assured { "ASSURED" } else { "NONE" };
+            let (client, seconds) = (template.client, template.expires_s);
+            let call = template.call_id.map(|id| String::from_utf8_lossy(&id).into_owned());
+            let call = call.map(|id| format!(" {}", id.trim_end_matches('\0')));
+            let call = call.unwrap_or_default();
+            lines.push(format!("{protocol} {client} {vip} {server} {state} {seconds}s{call}"));
+        });
+        debug_assert!(next.is_none());
+        lines.sort();
+        let found = lines.join(" , ");
+        if found == expected.join(" ") { Ok(()) } else { Err(format!("templates {found}")) }
     }
 
     /// `stats VIP:PORT conns=N in=PACKETS/BYTES out=PACKETS/BYTES`.
