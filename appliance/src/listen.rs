@@ -7,6 +7,7 @@
 
 mod claim;
 mod connections;
+mod descriptors;
 mod unread;
 
 use std::cell::RefCell;
@@ -27,6 +28,7 @@ use tracing::warn;
 
 use crate::listing::Reader;
 pub use claim::{ClaimedSocket, SocketError, claim_socket};
+pub use descriptors::make_room_for;
 use unread::Unread;
 
 /// Bytes read from a client at once.

@@ -180,6 +180,7 @@ impl Management {
             limits: links.limits,
             start: links.start,
         });
+        listen::make_room_for(Allowance::default().clients);
         let readings = Readings::new(config_path.to_owned(), config.clone());
         Ok(Self { shared, core, changes, readings })
     }

@@ -176,3 +176,45 @@ async fn rest_after_two_lines(path: &Path) -> String {
     let (_, _) = (line(&mut client).await, line(&mut client).await);
     rest(&mut client).await
 }
+
+/// The bytes of memory that this process has in use (proc(5), `statm`).
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn a_thousand_clients_of_every_kind_do_not_keep_one_from_its_answer() {
+    make_room_for(2 * 1100);
+    serving(Allowance::default(), Vec::new(), |path| async move {
+        fill(&path).await;
+        let before = resident_bytes();
+        let mut others = Vec::new();
+        for _ in 0..330 {
+            others.push(connected(&path, "-A -t 192.0.2.").await);
+            others.push(connected(&path, &"-L -n\n".repeat(50)).await);
+            others.push(connected(&path, "").await);
+        }
+        let endless = connected(&path, "").await;
+        let sending = spawn_local(async move {
+            let (mut stream, piece) = (endless.into_inner(), vec![b'x'; 1 << 20]);
+            for _ in 0..64 {
+                stream.write_all(&piece).await.unwrap();
+            }
+            stream.write_all(b"\n-D -t 192.0.0.1:80\n").await.unwrap();
+            stream
+        });
+        for number in 0..20 {
+            let mut client = connected(&path, "-E -t 192.0.0.0:80 -s rr\n").await;
+            assert_eq!(line(&mut client).await, "OK 0\n", "client {number}");
+        }
+        let mut endless = BufReader::new(sending.await.unwrap());
+        assert_eq!(line(&mut endless).await, "ERR 2 1\n");
+        line(&mut endless).await;
+        assert_eq!(line(&mut endless).await, "OK 0\n");
+        let grown = resident_bytes().saturating_sub(before);
+        let bound = 2 * Allowance::default().unread_bytes;
+        assert!(grown < bound, "{grown} bytes for a thousand clients");
+        drop(others);
+    });
+}
