@@ -20,7 +20,8 @@ Commands; a long and a short form mean the same, and the command comes first:
   -L -l --list [SERVICE] [LIST OPTIONS]          list services and servers
   -Z --zero [SERVICE]                            set counters to zero
   -S --save [-n]                                 print the rules that restore the table
-  -R --restore                                   apply rules from standard input
+  -R --restore [--atomic]                        apply rules from standard input; with --atomic all
+                                                 or none
   --set TCP TCPFIN UDP                           timeouts in seconds; 0 keeps the present one
   --start-daemon master|backup [DAEMON OPTIONS]  start connection synchronisation
   --stop-daemon master|backup [--syncid ID]      stop it
@@ -34,12 +35,14 @@ SERVICE is one of:
 An IPv6 address with a port is written [ADDRESS]:PORT.
 
 SERVICE OPTIONS:
-  -s --scheduler NAME        rr, wrr, lc or wlc (default wlc)
+  -s --scheduler NAME        rr, wrr, lc, wlc, sed, nq, fo, ovf, lblc, lblcr, dh, sh, mh, twos,
+                             conhash or none (default wlc)
   -b --sched-flags FLAGS     flags of the scheduler, separated by commas
   -p --persistent [SECONDS]  a client stays with its server (default 360)
   -M --netmask MASK          how much of the client's address counts for -p
   --pe NAME                  persistence engine
   -o --ops                   each UDP packet is scheduled by itself
+  --mss auto|BYTES           what MSS the ends of TCP connections may at most learn
 
 SERVER OPTIONS:
   -g --gatewaying            direct routing (default)
@@ -53,7 +56,8 @@ SERVER OPTIONS:
 
 LIST OPTIONS:
   -n --numeric               numbers instead of names
-  -c --connection            connections
+  -c --connection            connections; of some clients or a virtual address only with
+                             --client ADDRESS[/LENGTH], --vip ADDRESS[:PORT]
   --stats, --rate            counters; the same per second
   -X --exact                 large numbers in full
   --thresholds, --persistent-conn, --tun-info    other columns

@@ -15,7 +15,9 @@ use crate::names::NumbersOnly;
 use crate::parse;
 use crate::words::{self, BadLine, LINE_MAX};
 use restore::Restore;
-pub use restore::{ATOMIC_BYTES_MAX, RESTORE_ERROR_BYTES_MAX, RESTORE_ERRORS_MAX};
+pub use restore::{
+    ATOMIC_BYTES_MAX, RESTORE_BODY_MAX, RESTORE_ERROR_BYTES_MAX, RESTORE_ERRORS_MAX,
+};
 
 /// One connection to the control socket.
 #[derive(Debug, Default)]

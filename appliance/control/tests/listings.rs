@@ -247,7 +247,7 @@ fn restore_ends_at_a_line_that_is_no_command() {
     let try_help = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
     assert_eq!(errors(&replies[0]), (255, vec![try_help]));
     assert_eq!(replies[1], Reply::done());
-    let reply = send(&mut director, "-R\n-L\n-A -t 192.0.2.1:80\n.\n");
+    let reply = send(&mut director, "-R\n-L -c\n-A -t 192.0.2.1:80\n.\n");
     assert_eq!(reply.status, 2);
     assert_eq!(director.catalog().services().count(), 0);
 }
@@ -366,4 +366,19 @@ fn daemons_keep_their_settings_until_they_are_stopped() {
     let backup = "backup sync daemon (mcast=dummy0, syncid=0, maxlen=1452, group=ff02::99, \
                   port=8848, ttl=1)\n";
     assert_eq!(run(&mut director, "-L --daemon").body, backup);
+}
+
+#[test]
+fn listings_between_rules_come_with_the_answer_to_all_of_them() {
+    let mut director = director();
+    let reply = send(&mut director, "-R\n-A -t 192.0.2.1:80 -s rr\n-S\n-C\n-S\n-A -f 0\n.\n");
+    assert_eq!(reply.body, "-A -t 192.0.2.1:80 -s rr\n");
+    assert_eq!(errors(&reply), (2, vec!["invalid fwmark value `0' specified"]));
+    let reply = send(&mut director, "-R\n-A -t 192.0.2.1:80 -s rr\n-L -c\n-C\n.\n");
+    let sentence = "connections are not listed between rules; ask with a command of its own";
+    assert_eq!(errors(&reply), (2, vec![sentence]));
+    let many = "-h\n".repeat(200);
+    let reply = send(&mut director, &format!("-R\n{many}-C\n.\n"));
+    assert_eq!((reply.status, reply.errors.len()), (2, 1));
+    assert_eq!(run(&mut director, "-S").body, "-A -t 192.0.2.1:80 -s rr\n");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `-R`: rules as they come in, carried out one by one, or kept until all are there.
 
-use crate::apply::{Director, Pace, Plane};
+use crate::apply::{Director, Outcome, Pace, Plane};
 use crate::command::Command;
 use crate::names::NumbersOnly;
 use crate::parse::{self, ParseError};
@@ -12,6 +12,8 @@ use crate::words::{self, BadLine};
 pub const RESTORE_ERRORS_MAX: usize = 1000;
 /// The bytes of those lines.
 pub const RESTORE_ERROR_BYTES_MAX: usize = 64 * 1024;
+/// The bytes of listings between the rules of one `-R`.
+pub const RESTORE_BODY_MAX: usize = 256 * 1024;
 /// The bytes of the rules that one `--atomic -R` keeps.
 pub const ATOMIC_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -50,6 +52,8 @@ impl Restore {
 /// Rules that take effect as they come.
 #[derive(Debug, Default)]
 pub(super) struct OneByOne {
+    /// What was asked between the rules.
+    body: String,
     /// Of the last rule.
     status: u8,
     errors: Vec<String>,
@@ -64,13 +68,11 @@ impl OneByOne {
         if self.ended {
             return;
         }
-        let command = match read(line) {
+        let reply = match read(line) {
             None => return,
-            Some(command) => command,
-        };
-        let reply = match command {
-            Ok(command) => director.change(&command, Pace::Soon),
-            Err((reply, ends)) => {
+            Some(Ok(command)) if command.is_query() => self.answer(director.execute(&command)),
+            Some(Ok(command)) => director.change(&command, Pace::Soon),
+            Some(Err((reply, ends))) => {
                 self.ended = ends;
                 reply
             }
@@ -87,12 +89,28 @@ impl OneByOne {
         }
     }
 
+    /// Keeps a listing until the end; whether it could be.
+    fn answer(&mut self, outcome: Outcome) -> Reply {
+        let reason = match outcome {
+            Outcome::Reply(reply) if self.body.len() + reply.body.len() <= RESTORE_BODY_MAX => {
+                self.body.push_str(&reply.body);
+                return reply;
+            }
+            Outcome::Reply(_) => "too much is listed between rules; ask with a command of its own",
+            Outcome::Connections(..) => {
+                "connections are not listed between rules; ask with a command of its own"
+            }
+        };
+        self.ended = true;
+        Reply::error(2, reason)
+    }
+
     fn reply(&mut self) -> Reply {
         let mut errors = std::mem::take(&mut self.errors);
         if self.errors_left_out > 0 {
             errors.push(format!("{} more errors are not shown", self.errors_left_out));
         }
-        Reply { body: String::new(), status: self.status, errors }
+        Reply { body: std::mem::take(&mut self.body), status: self.status, errors }
     }
 }
 
@@ -122,6 +140,10 @@ impl Atomic {
         }
         match read(line) {
             None => {}
+            Some(Ok(command)) if command.is_query() => {
+                let reason = "a rule must change something; ask with a command of its own";
+                self.refuse(self.lines, Reply::error(2, reason));
+            }
             Some(Ok(command)) => self.rules.push((self.lines, command)),
             Some(Err((reply, _))) => self.refuse(self.lines, reply),
         }
@@ -168,10 +190,6 @@ fn read(line: Result<String, BadLine>) -> Option<Result<Command, (Reply, bool)>>
             Err((error.into(), ends))
         }
         Ok(Command::Restore { .. }) => Err((ParseError::TryHelp.into(), true)),
-        Ok(command) if command.is_query() => {
-            let reason = "a rule must change something; ask with a command of its own";
-            Err((Reply::error(2, reason), true))
-        }
         Ok(command) => Ok(command),
     })
 }
