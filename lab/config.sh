@@ -5,8 +5,8 @@
 #   lab/config.sh two-arm|one-arm PREFIX [WORKERS [QUEUES [CAPACITY]]]
 #
 # In the environment HUGEPAGES (off, on, auto), LOCAL_PORTS (FIRST-LAST), OWNER (hash, landing)
-# and LAN_MTU (bytes) change further keys; RSS (what each NIC is set to hash, in their order) and RSS_KEY say how the
-# taps choose queues.
+# and LAN_MTU (bytes) change further keys; RSS (what each NIC is set to hash, in their order) and
+# RSS_KEY say how the taps choose queues.
 # The DPDK NICs are taps named NIC-nic in the director's namespace; director.sh puts them into
 # the bridges. Addresses are given to the host interfaces with "ip addr", as an operator would.
 set -euo pipefail

@@ -116,13 +116,19 @@ class Lab:
         self.shape = shape
         self.state = Path("/run/pointsman-lab") / prefix
         self.socket = str(self.state / "control.sock")
-        facts = run(str(LAB / "net.sh"), "facts", shape.topology, str(shape.family)).stdout
-        self.facts = dict(line.split("=", 1) for line in facts.splitlines())
+        self.facts = self.facts_of(shape.family)
         self.rs = self.facts["RS"].split()
         self.locals = self.facts["LOCALS"].split()
         self.director_pids: list[int] = []
         self.ip = "ip6" if shape.family == 6 else "ip"
         self.nat, self.fullnat, self.tun, self.dr = map(self.mode, MODES)
+
+    def facts_of(self, family: int) -> dict[str, str]:
+        facts = run(str(LAB / "net.sh"), "facts", self.shape.topology, str(family)).stdout
+        return dict(line.split("=", 1) for line in facts.splitlines())
+
+    def servers_of_the_other_family(self) -> list[str]:
+        return self.facts_of(4 if self.shape.family == 6 else 6)["RS"].split()
 
     def mode(self, name: str) -> Mode:
         return Mode(name, OPTIONS[name], self.facts[f"VIP_{name}"])

@@ -121,6 +121,17 @@ def test_servers_of_different_modes_share_a_service(lab):
     assert spread(answers) == {"rs1": 10, "rs2": 10, "rs3": 10}
 
 
+def test_servers_of_the_other_family_are_reached_by_tunnels(lab):
+    vip = bracketed(lab.facts["VIP_CROSS"])
+    lab.ctl(f"-A -t {vip}:80 -s rr")
+    for address in lab.servers_of_the_other_family():
+        lab.ctl(f"-a -t {vip}:80 -r {bracketed(address)}:80 -i")
+    for client in (lab.facts["CLIENT"], lab.facts["FAR_CLIENT"]):
+        answers = lab.fetch(client, f"http://{vip}/", 30)
+        assert spread(answers) == {"rs1": 10, "rs2": 10, "rs3": 10}
+        assert {answer.peer_address for answer in answers} == {client}
+
+
 def test_clients_beyond_the_router_are_served_in_every_mode(lab):
     for mode in map(lab.mode, MODES):
         lab.service(mode)
