@@ -8,6 +8,7 @@
 //! director finds the mistakes. A director that says nothing for half a minute hangs, and is not
 //! waited for.
 
+mod capture;
 mod connect;
 mod names;
 mod restore;
@@ -92,6 +93,10 @@ enum CtlError {
     Line(#[from] BadLine),
     #[error("stdin: {0}; the rules before that are in force")]
     Rules(io::Error),
+    #[error("--capture NIC|drops|SERVICE needs a FILE to write, or - for stdout")]
+    NoFile,
+    #[error("{0}: {1}; the capture was ended")]
+    File(String, io::Error),
     #[error("stdout: {0}")]
     Output(io::Error),
 }
@@ -139,6 +144,10 @@ fn converse(socket: &Path, words: &[OsString], patience: Duration) -> Result<u8,
         Resolved::AsWritten(command) => (words::join(&words), command),
         Resolved::Wrong(error) => return Ok(report(&error)),
     };
+    let file = match &command {
+        Some(Command::Capture(request)) => Some(request.file.as_deref().ok_or(CtlError::NoFile)?),
+        _ => None,
+    };
     let mut own_error = None;
     let mut requests = BufWriter::new(&stream);
     // A director that reads no more has said why: the reply tells.
@@ -148,6 +157,9 @@ fn converse(socket: &Path, words: &[OsString], patience: Duration) -> Result<u8,
     if sent.is_ok() && restores {
         let rules = BufReader::new(io::stdin().lock());
         (own_error, sent) = restore::send(rules, requests, &names, atomic)?;
+    }
+    if let Some(file) = file {
+        return capture::receive(&stream, file);
     }
     let localizer = command.as_ref().map(Localizer::new);
     let stdout = BufWriter::new(io::stdout().lock());

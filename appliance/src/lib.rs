@@ -6,6 +6,7 @@
 //! runs on the management core.
 
 pub mod boot;
+pub mod capture;
 pub mod cli;
 pub mod cpus;
 pub mod ctl;

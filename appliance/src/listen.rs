@@ -5,6 +5,7 @@
 //! bytes of its session, and what it does not read. While a reply waits to be written, nothing more
 //! is read from that client. [`claim_socket`] has the place of the socket itself.
 
+mod capture;
 mod claim;
 mod connections;
 mod descriptors;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
 use crate::listing::Reader;
+pub use capture::Cameras;
 pub use claim::{ClaimedSocket, SocketError, claim_socket};
 pub use descriptors::make_room_for;
 use unread::Unread;
@@ -79,16 +81,24 @@ pub struct Desk<P> {
     pub director: RefCell<Director<P>>,
     /// The connections of each worker, for one piece of a listing at a time.
     readers: Mutex<Vec<Reader>>,
+    /// The recorders of each worker, for one capture at a time.
+    cameras: Mutex<Cameras>,
     unread: Unread,
     allowance: Allowance,
 }
 
 impl<P: Plane> Desk<P> {
     /// Clients are served from these, within their allowance.
-    pub fn new(director: Director<P>, readers: Vec<Reader>, allowance: Allowance) -> Self {
+    pub fn new(
+        director: Director<P>,
+        readers: Vec<Reader>,
+        cameras: Cameras,
+        allowance: Allowance,
+    ) -> Self {
         Self {
             director: RefCell::new(director),
             readers: Mutex::new(readers),
+            cameras: Mutex::new(cameras),
             unread: Unread::new(allowance.unread_bytes),
             allowance,
         }
@@ -175,6 +185,7 @@ impl<P: Plane> Client<P> {
                 Progress::NeedsInput => return Ok(lines),
                 Progress::Continues => {}
                 Progress::Outcome(Outcome::Reply(reply)) => self.answer(reply).await?,
+                Progress::Outcome(Outcome::Capture(order)) => self.capture(order).await?,
                 Progress::Outcome(Outcome::Connections(filter, format)) => {
                     self.list_connections(filter, format).await?;
                 }

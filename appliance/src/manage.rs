@@ -33,9 +33,10 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use crate::capture;
 use crate::host::{Mirror, MirrorError, NetworkChange};
 use crate::http;
-use crate::listen::{self, Allowance, Desk};
+use crate::listen::{self, Allowance, Cameras, Desk};
 use crate::listing;
 use crate::plane::{Constraints, DataPlane};
 use crate::wires::Wires;
@@ -109,6 +110,8 @@ pub struct Links {
     pub wanted: Arc<ArrayQueue<Neighbour>>,
     /// Listings of the workers' connections.
     pub readers: Vec<listing::Reader>,
+    /// Captures of the workers' frames.
+    pub cameras: Vec<capture::Reader>,
     /// The NICs, and what the host thread counts.
     pub wires: Wires,
     /// The sizes of the tables.
@@ -170,9 +173,10 @@ impl Management {
         director.republish(Pace::Now);
         director.plane().take_rules_changed();
         director.plane().set_running();
+        let cameras = Cameras { readers: links.cameras, start: links.start };
         let saved_rules = config.rules.file.clone().filter(|_| config.rules.persist);
         let shared = Rc::new(Shared {
-            desk: Rc::new(Desk::new(director, links.readers, Allowance::default())),
+            desk: Rc::new(Desk::new(director, links.readers, cameras, Allowance::default())),
             wires,
             wanted,
             mirror,

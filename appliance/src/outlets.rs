@@ -16,6 +16,7 @@ use lb::network::Neighbour;
 use lb::verdict::{DropReason, Verdict};
 use wire::Frame;
 
+use crate::capture::{LateDrops, Wanted};
 use crate::punt::{self, Class, RateLimit};
 
 /// The rings to the host thread, and how many frames may take them.
@@ -39,8 +40,24 @@ pub struct Outlets {
     /// Buffers for packets that leave in fragments.
     pool: Option<Pool>,
     wanted: Arc<ArrayQueue<Neighbour>>,
+    losses: Losses,
+}
+
+/// Where frames that were sent or lost are counted, and lost ones recorded.
+struct Losses {
     counters: Arc<WorkerCounters>,
+    late: LateDrops,
     now: Tick,
+}
+
+impl Losses {
+    /// Counts and records frames of which the last one is `frame`.
+    #[cold]
+    fn add(&self, reason: DropReason, count: usize, nic: NicId, frame: &Mbuf) {
+        self.counters.frames.drop(reason, count as u64);
+        self.counters.last_drops.note(reason, nic, self.now, frame);
+        self.late.dropped(self.counters.worker, nic, reason, frame);
+    }
 }
 
 impl Outlets {
@@ -51,6 +68,7 @@ impl Outlets {
         host: HostPath,
         wanted: Arc<ArrayQueue<Neighbour>>,
         counters: Arc<WorkerCounters>,
+        late: LateDrops,
     ) -> Self {
         Self {
             nics: nics.into_iter().map(Outlet::new).collect(),
@@ -61,8 +79,7 @@ impl Outlets {
             free: Burst::new(),
             pool: None,
             wanted,
-            counters,
-            now: Tick::default(),
+            losses: Losses { counters, late, now: Tick::default() },
         }
     }
 
@@ -72,9 +89,10 @@ impl Outlets {
         Self { pool: Some(pool), ..self }
     }
 
-    /// The moment of the frames to come.
-    pub fn set_now(&mut self, now: Tick) {
-        self.now = now;
+    /// The moment of the frames to come, and which of those that are dropped here are wanted.
+    pub fn begin_turn(&mut self, now: Tick, wanted: Option<Wanted>) {
+        self.losses.now = now;
+        self.losses.late.set_wanted(wanted);
     }
 
     /// Sends a complete frame from a NIC.
@@ -85,7 +103,7 @@ impl Outlets {
                 if matches!(outlet.way, Way::Relay(_)) {
                     frame.set_nic(dpdk::NicId::new(nic.0));
                 }
-                outlet.put(frame, &self.counters, self.now);
+                outlet.put(frame, &self.losses);
             }
             None => self.discard(nic, frame, DropReason::Bug),
         }
@@ -93,26 +111,26 @@ impl Outlets {
 
     /// Gives what was gathered to the queues and rings.
     pub fn flush(&mut self) {
-        let (counters, now) = (&self.counters, self.now);
-        self.nics.iter_mut().for_each(|outlet| outlet.flush(counters, now));
-        self.workers.iter_mut().for_each(|outlet| outlet.flush(counters, now));
-        self.vital.flush(counters, now);
-        self.other.flush(counters, now);
+        let losses = &self.losses;
+        self.nics.iter_mut().for_each(|outlet| outlet.flush(losses));
+        self.workers.iter_mut().for_each(|outlet| outlet.flush(losses));
+        self.vital.flush(losses);
+        self.other.flush(losses);
         self.free.clear();
     }
 
     fn punt(&mut self, nic: NicId, mut frame: Mbuf) {
-        let (counters, now) = (&self.counters, self.now);
+        let losses = &self.losses;
         frame.set_nic(dpdk::NicId::new(nic.0));
         match punt::classify(frame.head()) {
-            Class::Vital => self.vital.put(frame, counters, now),
-            Class::Other if self.rate.allows(now) => self.other.put(frame, counters, now),
+            Class::Vital => self.vital.put(frame, losses),
+            Class::Other if self.rate.allows(losses.now) => self.other.put(frame, losses),
             Class::Other => self.discard(nic, frame, DropReason::PuntRate),
         }
     }
 
     fn discard(&mut self, nic: NicId, frame: Mbuf, reason: DropReason) {
-        self.counters.dropped(reason, nic, self.now, &frame);
+        self.losses.add(reason, 1, nic, &frame);
         self.free(frame);
     }
 
@@ -134,7 +152,7 @@ impl Sink<Mbuf> for Outlets {
             Verdict::HandOff(WorkerId(worker), nic) => {
                 frame.set_nic(dpdk::NicId::new(nic.0));
                 match self.workers.get_mut(usize::from(worker)) {
-                    Some(outlet) => outlet.put(frame, &self.counters, self.now),
+                    Some(outlet) => outlet.put(frame, &self.losses),
                     None => self.discard(nic, frame, DropReason::Bug),
                 }
             }
@@ -146,7 +164,7 @@ impl Sink<Mbuf> for Outlets {
     fn send(&mut self, nic: NicId, frames: impl Iterator<Item = Mbuf>) {
         match self.nics.get_mut(nic.index()) {
             Some(outlet) if matches!(outlet.way, Way::Queue(_)) => {
-                frames.for_each(|frame| outlet.put(frame, &self.counters, self.now));
+                frames.for_each(|frame| outlet.put(frame, &self.losses));
             }
             _ => frames.for_each(|frame| self.transmit(nic, frame)),
         }
@@ -213,26 +231,25 @@ impl Outlet {
     }
 
     #[inline]
-    fn put(&mut self, frame: Mbuf, counters: &WorkerCounters, now: Tick) {
+    fn put(&mut self, frame: Mbuf, losses: &Losses) {
         if self.burst.is_full() {
-            self.flush(counters, now);
+            self.flush(losses);
         }
         let kept = self.burst.push(frame);
         debug_assert!(kept.is_ok(), "a flushed burst has room");
     }
 
     #[inline]
-    fn flush(&mut self, counters: &WorkerCounters, now: Tick) {
+    fn flush(&mut self, losses: &Losses) {
         if self.burst.is_empty() {
             return;
         }
         let accepted = self.way.send(&mut self.burst) as u64;
-        self.way.fate(&counters.frames).add(accepted);
+        self.way.fate(&losses.counters.frames).add(accepted);
         if !self.burst.is_empty() {
             let reason = self.way.refusal();
-            counters.frames.drop(reason, self.burst.len() as u64);
             if let Some(frame) = self.burst.last() {
-                counters.last_drops.note(reason, NicId(frame.nic().index()), now, frame);
+                losses.add(reason, self.burst.len(), NicId(frame.nic().index()), frame);
             }
             self.burst.clear();
         }

@@ -13,11 +13,12 @@ use control::config::Idle;
 use control::publish::Inbox;
 use dpdk::{Burst, Consumer, Mbuf, RxQueue};
 use lb::batch::{Batch, Origin};
-use lb::counters::WorkerCounters;
+use lb::counters::{Counter, WorkerCounters};
 use lb::ids::{NicId, Tick};
 use lb::limits::BATCH;
 use lb::pipeline::Worker;
 
+use crate::capture::Recorder;
 use crate::listing::Lister;
 use crate::outlets::Outlets;
 
@@ -50,6 +51,8 @@ pub struct PollLoop {
     pub snapshots: Inbox,
     /// Listings of connections.
     pub lister: Lister,
+    /// Captures of frames.
+    pub recorder: Recorder,
     /// What to do after empty polls.
     pub idle: Idle,
     /// When time began.
@@ -85,17 +88,18 @@ impl PollLoop {
         batch: &mut Batch<Mbuf>,
         now: Tick,
     ) -> usize {
-        let Self { worker, inlets, outlets, snapshots, lister, .. } = self;
+        let Self { worker, inlets, outlets, snapshots, lister, recorder, start, .. } = self;
+        recorder.turn(|| start.elapsed().as_nanos() as u64);
         if let Some(snapshot) = snapshots.take() {
             let generation = snapshot.generation;
             snapshots.give_back(worker.install(snapshot), generation);
         }
-        outlets.set_now(now);
+        outlets.begin_turn(now, recorder.wanted());
         let mut frames = 0;
         for _ in 0..RING_BATCHES {
             let count = inlets.handed_in.dequeue(burst, BATCH);
             fill(batch, burst);
-            worker.run(batch, Origin::Worker, now, outlets);
+            serve(worker, batch, Origin::Worker, now, outlets, recorder);
             frames += count;
             if count < BATCH {
                 break;
@@ -104,28 +108,62 @@ impl PollLoop {
         for (nic, queue) in &mut inlets.queues {
             frames += queue.receive(burst, BATCH);
             batch.extend(*nic, burst.drain());
-            worker.run(batch, Origin::Wire, now, outlets);
+            serve(worker, batch, Origin::Wire, now, outlets, recorder);
         }
-        let sent_for_others = [
-            (&mut inlets.relayed, &counters.frames.handed_in),
-            (&mut inlets.from_host, &counters.frames.from_host),
-        ];
-        for (ring, origin) in sent_for_others {
-            for _ in 0..RING_BATCHES {
-                let count = ring.dequeue(burst, BATCH);
-                origin.add(count as u64);
-                burst.drain().for_each(|frame| outlets.transmit(nic_of(&frame), frame));
-                frames += count;
-                if count < BATCH {
-                    break;
-                }
+        frames += relay(&mut inlets.relayed, burst, &counters.frames.handed_in, |frame| {
+            outlets.transmit(nic_of(&frame), frame);
+        });
+        frames += relay(&mut inlets.from_host, burst, &counters.frames.from_host, |frame| {
+            if recorder.is_on() {
+                recorder.host_sends(counters.worker, nic_of(&frame), &frame);
             }
-        }
-        worker.tick(now, outlets);
+            outlets.transmit(nic_of(&frame), frame);
+        });
+        match recorder.is_on() {
+            false => worker.tick(now, outlets),
+            true => worker.tick_before(now, outlets, recorder),
+        };
         lister.turn(worker, now);
         outlets.flush();
         frames
     }
+}
+
+/// Serves a batch, before the recorder while somebody captures.
+#[inline]
+fn serve(
+    worker: &mut Worker<'static, Mbuf>,
+    batch: &mut Batch<Mbuf>,
+    origin: Origin,
+    now: Tick,
+    outlets: &mut Outlets,
+    recorder: &mut Recorder,
+) {
+    if recorder.is_on() {
+        worker.run_before(batch, origin, now, outlets, recorder);
+    } else {
+        worker.run(batch, origin, now, outlets);
+    }
+}
+
+/// Takes from a ring the frames that are to be sent as they are; returns how many.
+fn relay(
+    ring: &mut Consumer,
+    burst: &mut Burst,
+    origin: &Counter,
+    mut send: impl FnMut(Mbuf),
+) -> usize {
+    let mut frames = 0;
+    for _ in 0..RING_BATCHES {
+        let count = ring.dequeue(burst, BATCH);
+        origin.add(count as u64);
+        burst.drain().for_each(&mut send);
+        frames += count;
+        if count < BATCH {
+            break;
+        }
+    }
+    frames
 }
 
 fn fill(batch: &mut Batch<Mbuf>, burst: &mut Burst) {

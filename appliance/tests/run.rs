@@ -7,7 +7,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::process::Signal;
+use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
+use pcap_file::pcapng::{Block, PcapNgReader};
+use rustix::process::{Pid, Signal, kill_process};
 use wire::{Mac, TcpFlags, build};
 
 use running::{Folder, NULL};
@@ -133,4 +135,56 @@ fn connections_in_a_large_table_are_listed_in_time_whatever_the_workers_do_when_
     assert_eq!(lines().count(), 3000, "{}", client.ask("--drops").join("\n"));
     let first = lines().find(|line| line.contains(" 198.51.0.0:40000 ")).expect("each client");
     assert!(first.ends_with("192.0.2.1:80       198.51.100.9:80"), "{first}");
+}
+
+/// The frames of a pcapng file, each with its comment.
+fn commented(bytes: &[u8]) -> Vec<(Vec<u8>, String)> {
+    let mut reader = PcapNgReader::new(bytes).unwrap();
+    let mut frames = Vec::new();
+    while let Some(block) = reader.next_block() {
+        let Block::EnhancedPacket(frame) = block.unwrap() else { continue };
+        let comment = frame.options.iter().find_map(|option| match option {
+            EnhancedPacketOption::Comment(text) => Some(text.to_string()),
+            _ => None,
+        });
+        frames.push((frame.data.to_vec(), comment.unwrap_or_default()));
+    }
+    frames
+}
+
+#[test]
+fn frames_are_captured_with_their_verdicts_while_traffic_flows() {
+    let frame = build::eth().dst(PCAP_MAC).ipv4([198, 51, 100, 7], [192, 0, 2, 1]);
+    let frame = frame.tcp(40_000, 81).flags(TcpFlags::SYN).payload(&[]);
+    let device = "net_pcap0,rx_pcap=in.pcap,infinite_rx=1,tx_pcap=out.pcap";
+    let folder = Folder::new("capture", &NULL.replace("net_null0,no-rx=1", device));
+    folder.capture("in.pcap", std::slice::from_ref(&frame));
+    let director = folder.start().ready();
+    let mut client = director.client();
+    let whole = director.ctl(&["--capture", "drops", "drops.pcapng", "--count", "20"]);
+    let done = whole.wait_with_output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.success() && said.starts_with("20 frames captured, "), "{said}");
+    let seen = commented(&fs::read(folder.path("drops.pcapng")).unwrap());
+    assert_eq!(seen.len(), 20);
+    for (bytes, comment) in seen {
+        assert_eq!(bytes, frame);
+        assert!(comment.starts_with("worker 0: dropped: no_host_interface: "), "{comment}");
+    }
+    let last = client.ask("--drops no_host_interface");
+    let ends = "TCP 198.51.100.7:40000 > 192.0.2.1:81 S";
+    assert!(last.iter().any(|line| line.contains(ends)), "{last:?}");
+
+    let endless = director.ctl(&["--capture", "null", "nic.pcapng", "--count", "1000000"]);
+    director.waits(|| folder.path("nic.pcapng").metadata().is_ok_and(|f| f.len() > 0), "a capture");
+    assert_eq!(client.ask("--capture drops -")[0].split(' ').next(), Some("ERR"), "two at once");
+    kill_process(Pid::from_child(&endless), Signal::INT).unwrap();
+    let done = endless.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(!commented(&fs::read(folder.path("nic.pcapng")).unwrap()).is_empty());
+
+    let refused = director.ctl(&["--capture", "eth7", "none.pcapng"]).wait_with_output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(said, "there is no NIC eth7; there are: null\n");
+    assert!(!folder.path("none.pcapng").exists());
 }

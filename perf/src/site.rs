@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use appliance::capture;
 use appliance::listing;
 use appliance::outlets::{HostPath, Outlets, Way};
 use appliance::punt::RateLimit;
@@ -147,6 +148,8 @@ fn poll_loop(
     let host = HostPath { vital: vital.clone(), other: other.clone(), rate };
     let ways = vec![Way::Queue(wan.tx), Way::Queue(lan.tx)];
     let wanted = Arc::new(ArrayQueue::new(16));
+    let (_, recorder) = capture::pair();
+    let late = recorder.late_drops();
     PollLoop {
         worker: Worker::new(parts, Tick::default()),
         inlets: Inlets {
@@ -155,9 +158,10 @@ fn poll_loop(
             relayed,
             from_host,
         },
-        outlets: Outlets::new(ways, handoff.to_vec(), host, wanted, counters),
+        outlets: Outlets::new(ways, handoff.to_vec(), host, wanted, counters, late),
         snapshots,
         lister: listing::pair().1,
+        recorder,
         idle: Idle::Spin,
         start,
     }

@@ -15,6 +15,7 @@ use lb::knobs::{Knob, Knobs};
 use lb::service::ServiceKey;
 use lb::tcp_state::Timeouts;
 
+use crate::capture;
 use crate::command::{Columns, Command, ConnFilter, Format, Subject, VirtualService};
 use crate::daemons::Daemons;
 use crate::drops::{self, History, Loss};
@@ -75,6 +76,8 @@ pub enum Outcome {
     /// The connections that the filter wants are to be listed: [`listing::connections_heading`],
     /// then [`listing::put_connection`] for each, then [`Reply::done`].
     Connections(ConnFilter, Format),
+    /// Frames are to be captured: lines of [`capture::put_line`], then the reply's end.
+    Capture(capture::Order),
 }
 
 /// The services, the counters, and what carries changes to the workers.
@@ -114,6 +117,10 @@ impl<P: Plane> Director<P> {
             Command::List(Subject::Connections(filter), format) => {
                 Outcome::Connections(*filter, *format)
             }
+            Command::Capture(request) => match request.order(&self.plane.nic_names()) {
+                Ok(order) => Outcome::Capture(order),
+                Err(error) => Outcome::Reply(Reply::error(KERNEL_REFUSED, &error.to_string())),
+            },
             _ if command.is_query() => Outcome::Reply(self.answer(command)),
             _ => Outcome::Reply(self.change(command, Pace::Now)),
         }

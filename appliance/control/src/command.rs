@@ -12,6 +12,7 @@ use lb::service::family;
 pub use lb::service::{Mss, SchedFlags, Tunnel, TunnelChecksum};
 use wire::FamilyId;
 
+use crate::capture;
 use crate::sysctl::Request;
 
 /// One request.
@@ -75,6 +76,8 @@ pub enum Command {
     },
     /// `--drops`: what was dropped, why, and what to do about it; of one cause in full.
     Drops(Option<String>),
+    /// `--capture`: frames as they come and go, with what became of them.
+    Capture(capture::Request),
     /// `--sysctl`: show or change what the kernel has in `/proc/sys/net/ipv4/vs`.
     Sysctl(Request),
 }

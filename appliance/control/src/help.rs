@@ -26,6 +26,8 @@ Commands; a long and a short form mean the same, and the command comes first:
   --start-daemon master|backup [DAEMON OPTIONS]  start connection synchronisation
   --stop-daemon master|backup [--syncid ID]      stop it
   --drops [REASON]                               what was dropped, why, and what to do about it
+  --capture NIC|drops|SERVICE FILE [--count N] [--seconds N]
+                                                 writes frames with their verdicts as pcapng
   --sysctl [KEY[=VALUE]]                         shows or changes net.ipv4.vs settings
   -h --help, -v --version
 

@@ -14,6 +14,7 @@
 //! ipvsadm 1.31's, byte for byte; `docs/CONTROL.md` says where it is not, and why.
 
 pub mod apply;
+pub mod capture;
 pub mod command;
 pub mod config;
 mod daemons;

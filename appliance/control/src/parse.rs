@@ -12,6 +12,7 @@ mod error;
 pub use crate::scan::ScanError;
 pub use error::ParseError;
 
+use crate::capture;
 use crate::command::{Columns, Command, DaemonRole, DaemonSpec, Format, Subject, VirtualService};
 use crate::names::Names;
 use crate::options::{self, Given, Opt, Token, Verb};
@@ -30,6 +31,11 @@ const TIMEOUT_MAX_S: i64 = 31 * 86_400;
 pub fn parse(words: &[String], names: &dyn Names) -> Result<Command, ParseError> {
     if words.is_empty() {
         return Ok(Command::List(Subject::All, Format::default()));
+    }
+    if let Some((first, rest)) = words.split_first()
+        && first == capture::OPTION
+    {
+        return capture::read(rest, names).map(Command::Capture);
     }
     let mut scanner = Scanner::new(words);
     let mut draft = Draft::new(names);

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use lb::network::Prefix;
 use wire::FamilyId;
 
+use crate::capture;
 use crate::command::{
     Columns, Command, ConnFilter, DaemonRole, DaemonSpec, Format, Forward, Mss, Netmask,
     RealServer, ServerSpec, ServiceSpec, Subject, Transport, Tunnel, TunnelChecksum,
@@ -58,6 +59,7 @@ pub fn words(command: &Command) -> Vec<String> {
         Command::StopDaemon { role, sync_id } => {
             words.pair("--stop-daemon", role_name(*role)).pair("--syncid", sync_id)
         }
+        Command::Capture(request) => words.capture(request),
         Command::Drops(None) => words.put("--drops"),
         Command::Drops(Some(cause)) => words.put("--drops").put(cause),
         Command::Sysctl(request) => words.pairs_or("--sysctl", &request.word()),
@@ -95,6 +97,19 @@ impl Words {
             Some(value) => self.pair(option, value),
             None => self.put(option),
         }
+    }
+
+    fn capture(&mut self, request: &capture::Request) -> &mut Self {
+        self.put(capture::OPTION);
+        match &request.subject {
+            capture::Subject::Nic(name) => self.put(name),
+            capture::Subject::Drops => self.put("drops"),
+            capture::Subject::Service(service) => self.service(service),
+        };
+        request.file.iter().for_each(|file| {
+            self.put(file);
+        });
+        self.pair("--count", request.count).pair("--seconds", request.seconds)
     }
 
     fn services(&mut self, service: &Option<VirtualService>) -> &mut Self {

@@ -115,6 +115,10 @@ fn listings() {
     ok("-Z",                              "-Z");
     ok("-Z -t 192.0.2.1:80",              "-Z -t 192.0.2.1:80");
     ok("--drops",                         "--drops");
+    ok("--capture drops x.pcapng",        "--capture drops x.pcapng --count 1000 --seconds 60");
+    ok("--capture wan - --count 5",       "--capture wan - --count 5 --seconds 60");
+    ok("--capture -t 192.0.2.1:80 x --seconds 3", "--capture -t 192.0.2.1:80 x --count 1000 --seconds 3");
+    no("--capture", 2, "--capture needs a NIC's name, drops, or a service (-t HOST:PORT), then a file");
     ok("--drops no_route",                "--drops no_route");
     ok("--drops nic_missed/wan",          "--drops nic_missed/wan");
     no("--drops no_route too_big", 2, "unexpected argument too_big");

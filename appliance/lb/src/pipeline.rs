@@ -403,7 +403,7 @@ impl<'m, B: Frame> Worker<'m, B> {
                 if let Verdict::Drop(reason) = verdict {
                     counters.dropped(reason, waiting.neighbour.nic, now, frame);
                 }
-                witness.released(verdict, frame);
+                witness.released(waiting.neighbour.nic, verdict, frame);
                 if !is_sent {
                     sink.take(waiting.frame, verdict);
                 }

@@ -160,8 +160,8 @@ pub trait Witness {
     /// The frame's end, as it leaves.
     fn settled(&mut self, index: u8, end: End, frame: &impl Frame);
 
-    /// A frame that waited leaves.
-    fn released(&mut self, verdict: Verdict, frame: &impl Frame);
+    /// A frame that waited leaves by the NIC, or is dropped at last.
+    fn released(&mut self, nic: NicId, verdict: Verdict, frame: &impl Frame);
 }
 
 /// Nobody looks.
@@ -179,5 +179,5 @@ impl Witness for () {
     fn settled(&mut self, _: u8, _: End, _: &impl Frame) {}
 
     #[inline]
-    fn released(&mut self, _: Verdict, _: &impl Frame) {}
+    fn released(&mut self, _: NicId, _: Verdict, _: &impl Frame) {}
 }

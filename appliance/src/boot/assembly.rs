@@ -27,6 +27,7 @@ use lb::steer::{NicWiring, Owner, Wiring};
 use super::port::Port;
 use super::secrets::Secrets;
 use super::{BootError, RING_SLOTS, rss};
+use crate::capture::{self, Recorder};
 use crate::cpus::Cpus;
 use crate::host_thread::{HostCounters, HostPort, HostThread};
 use crate::listing::{self, Lister};
@@ -54,6 +55,7 @@ struct Seedling {
     outlets: Outlets,
     snapshots: Inbox,
     lister: Lister,
+    recorder: Recorder,
     idle: config::Idle,
 }
 
@@ -122,7 +124,8 @@ impl Assembly {
             rate: RateLimit::new(config.host.punt_rate.div_ceil(count.into()), Tick::default()),
         });
         let joints = queues.into_iter().zip(ways).zip(relayed).zip(from_host).zip(hosts);
-        let (seedlings, readers) = seedlings(eal, config, &shared, joints.zip(inboxes).collect())?;
+        let joints = joints.zip(inboxes).collect();
+        let (seedlings, readers, cameras) = seedlings(eal, config, &shared, joints)?;
         let counters = seedlings.iter().map(|worker| Arc::clone(&worker.counters)).collect();
         let links = Links {
             figures: Figures::new(counters, Arc::clone(&shared.counts), &limits),
@@ -131,6 +134,7 @@ impl Assembly {
             publisher,
             wanted: shared.wanted,
             readers,
+            cameras,
             wires: Wires {
                 nics: ports.into_iter().map(|port| (port.name, port.nic)).collect(),
                 host: host_counters,
@@ -199,6 +203,7 @@ impl Seedling {
             outlets: self.outlets,
             snapshots: self.snapshots,
             lister: self.lister,
+            recorder: self.recorder,
             idle: self.idle,
             start,
         })
@@ -209,34 +214,41 @@ impl Seedling {
 /// to the host; then its snapshots.
 type Joint = (((((Polled, Vec<Way>), Consumer), Consumer), HostPath), Inbox);
 
+/// Workers, and who reads the connections and the frames of each.
+type Sown = (Vec<Seedling>, Vec<listing::Reader>, Vec<capture::Reader>);
+
 fn seedlings(
     eal: &Eal,
     config: &Config,
     shared: &Shared,
     joints: Vec<Joint>,
-) -> Result<(Vec<Seedling>, Vec<listing::Reader>), BootError> {
+) -> Result<Sown, BootError> {
     let (handoff, handed_in) = rings(eal, "handoff", config.workers.count)?;
-    let (mut workers, mut readers) = (Vec::new(), Vec::new());
+    let (mut workers, mut readers, mut cameras) = (Vec::new(), Vec::new(), Vec::new());
     for ((number, joint), handed_in) in (0..).zip(joints).zip(handed_in) {
         let (((((queues, ways), relayed), from_host), host), snapshots) = joint;
         let id = WorkerId(number);
         let counters = WorkerCounters::new(id, &shared.limits);
         let (reader, lister) = listing::pair();
+        let (camera, recorder) = capture::pair();
+        let (late, count) = (recorder.late_drops(), Arc::clone(&counters));
         let wanted = Arc::clone(&shared.wanted);
         readers.push(reader);
+        cameras.push(camera);
         workers.push(Seedling {
             id,
             shared: shared.clone(),
             inlets: Inlets { queues, handed_in, relayed, from_host },
-            outlets: Outlets::new(ways, handoff.clone(), host, wanted, Arc::clone(&counters))
+            outlets: Outlets::new(ways, handoff.clone(), host, wanted, count, late)
                 .with_pool(shared.pool.clone()),
             counters,
             snapshots,
             lister,
+            recorder,
             idle: config.workers.idle,
         });
     }
-    Ok((workers, readers))
+    Ok((workers, readers, cameras))
 }
 
 fn rings(eal: &Eal, what: &str, workers: u16) -> Result<Rings, RingError> {

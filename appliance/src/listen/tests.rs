@@ -44,12 +44,13 @@ fn serving<F: Future<Output = ()>>(
     readers: Vec<Reader>,
     with: impl FnOnce(PathBuf) -> F,
 ) {
+    let cameras = Cameras { readers: Vec::new(), start: std::time::Instant::now() };
     let name = format!("pointsman-listen-{:?}-{}", thread::current().id(), std::process::id());
     let path = std::env::temp_dir().join(name);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let listener = UnixListener::bind(&path).unwrap();
-        spawn_local(serve(listener, Rc::new(Desk::new(director(), readers, allowance))));
+        spawn_local(serve(listener, Rc::new(Desk::new(director(), readers, cameras, allowance))));
         timeout(Duration::from_secs(20), with(path.clone())).await.expect("nobody waits that long");
     });
     std::fs::remove_file(path).unwrap();

@@ -259,7 +259,7 @@ impl Witness for Explainer<'_> {
         }
     }
 
-    fn released(&mut self, verdict: Verdict, frame: &impl Frame) {
+    fn released(&mut self, _: NicId, verdict: Verdict, frame: &impl Frame) {
         let (at, seen) = (self.at.as_secs_f64(), glance(frame.head()));
         self.before = None;
         self.head(format_args!("a frame that waited, at {at:.6} s: {seen}"));

@@ -132,6 +132,15 @@ impl Director<'_> {
         }
     }
 
+    /// Starts a client of its own in our folder.
+    pub fn ctl(&self, words: &[&str]) -> Child {
+        let mut command = Command::new(POINTSMAN);
+        command.args(["ctl", "--socket", "control.sock"]).args(words);
+        command.current_dir(&self.folder.0).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the program runs")
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(&self.folder.path("control.sock"))
     }

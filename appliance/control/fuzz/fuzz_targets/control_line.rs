@@ -42,7 +42,8 @@ fuzz_target!(|bytes: &[u8]| {
                 Progress::Outcome(Outcome::Reply(reply)) => {
                     written.extend(reply.body.bytes().chain(reply.end().bytes()));
                 },
-                Progress::Outcome(Outcome::Connections(..)) | Progress::Continues => {}
+                Progress::Outcome(Outcome::Connections(..) | Outcome::Capture(_))
+                | Progress::Continues => {}
             }
         }
     }

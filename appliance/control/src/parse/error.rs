@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is wrong with the words of a command, in ipvsadm's sentences.
 
+use crate::capture::CaptureError;
 use crate::scan::ScanError;
 use crate::sysctl::SysctlError;
 
@@ -180,6 +181,9 @@ pub enum ParseError {
     /// `--sysctl`.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
+    /// `--capture`.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     /// `--sync-maxlen`.
     #[error("illegal sync-maxlen specified")]
     SyncMaxLen,

@@ -100,6 +100,7 @@ impl OneByOne {
             Outcome::Connections(..) => {
                 "connections are not listed between rules; ask with a command of its own"
             }
+            Outcome::Capture(_) => "frames are not captured between rules; --capture stands alone",
         };
         self.ended = true;
         Reply::error(2, reason)

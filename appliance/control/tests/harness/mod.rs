@@ -128,6 +128,9 @@ pub fn exchange(director: &mut Director<Counted>, text: &str) -> Vec<Reply> {
                 Progress::Outcome(Outcome::Reply(reply)) => {
                     written.extend(reply.body.bytes().chain(reply.end().bytes()));
                 }
+                Progress::Outcome(Outcome::Capture(_)) => {
+                    written.extend(Reply::done().end().bytes());
+                }
                 Progress::Outcome(Outcome::Connections(_, format)) => {
                     written.extend(listing::connections_heading(format).bytes());
                     written.extend(Reply::done().end().bytes());

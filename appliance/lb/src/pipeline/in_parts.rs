@@ -49,7 +49,7 @@ impl<B: Frame> Worker<'_, B> {
         in_parts.waiting.give_up(now, |frame, nic| {
             let reason = DropReason::FragmentLate;
             counters.dropped(reason, nic, now, &frame);
-            witness.released(Verdict::Drop(reason), &frame);
+            witness.released(nic, Verdict::Drop(reason), &frame);
             sink.take(frame, Verdict::Drop(reason));
         });
     }
