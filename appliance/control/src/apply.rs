@@ -4,7 +4,6 @@
 //! The [`Director`] owns the services and reads the counters. What only a running appliance can do
 //! is behind [`Plane`]. A command is carried out whole or refused whole.
 
-mod available;
 mod changes;
 pub(crate) mod convert;
 

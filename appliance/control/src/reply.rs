@@ -137,9 +137,6 @@ pub enum Unavailable {
     /// `--sctp-service`.
     #[error("SCTP services are not available in this release; -t and -u are")]
     Sctp,
-    /// `--mss`.
-    #[error("MSS clamping (--mss) is not available in this release")]
-    Mss,
     /// `--rate`.
     #[error("rates (--rate) are not available in this release; --stats is")]
     Rate,

@@ -45,6 +45,7 @@ pub mod limits;
 pub mod local_ports;
 pub mod marks;
 pub mod memory;
+pub mod mss;
 pub mod network;
 mod outer_error;
 pub mod path_mtu;

@@ -18,7 +18,7 @@ use crate::ids::{Seed, ServerId, ServiceId};
 use crate::knobs::Knobs;
 use crate::network::{Network, NetworkFamily, NetworkView};
 use crate::sched::{SchedState, Tables};
-use crate::service::{FTP, ForwardMode, Service, ServiceKey, ServiceOptions, Tunnel};
+use crate::service::{FTP, ForwardMode, Mss, Service, ServiceKey, ServiceOptions, Tunnel};
 use crate::tcp_state::Timeouts;
 
 /// Everything a worker needs to know about the configuration of the moment.
@@ -135,6 +135,8 @@ pub struct ServerView {
     pub tunnel: Tunnel,
     /// Source of outer headers towards it.
     pub tunnel_source: Option<IpAddr>,
+    /// The bound on the MSS that its service's connections learn.
+    pub mss: Option<Mss>,
 }
 
 /// A server that a scheduler may choose.

@@ -23,7 +23,6 @@ use crate::local_ports::LocalPorts;
 use crate::network::{Neighbour, NextHop, NextHopId, Unresolved};
 use crate::pipeline::address;
 use crate::random::Random;
-use crate::rewrite::rewrite;
 use crate::snapshot::{ServerView, Snapshot};
 use crate::sort::Fates;
 use crate::steer::{Steering, Wiring};
@@ -80,6 +79,11 @@ pub(crate) struct Item<F: Family> {
 impl<F: Family> Item<F> {
     pub(crate) fn new(index: u8, nic: NicId, parsed: Parsed<F>, probe: Probe) -> Self {
         Self { index, nic, parsed, probe }
+    }
+
+    /// The NIC that it came by.
+    pub(crate) fn nic(&self) -> NicId {
+        self.nic
     }
 
     /// Its frame's place in the batch.
@@ -287,28 +291,15 @@ impl<'a, W: Witness> Stage<'a, W> {
         let outer = if tunnels { Some(tunnel::outer(server)?) } else { None };
         let room = self.room(&hop, outer.as_ref());
         let leaving = Leaving { action, fills: traits.fills_checksum, outer, hop };
-        if self.fit(item, frame, direction, room, outer.is_some())? {
+        let fits = self.fit(item, frame, direction, room, outer.is_some())?;
+        if item.parsed.tcp_flags().syn() {
+            self.clamp_mss(item, server, room, frame);
+        }
+        if fits {
             self.leave(item, &leaving, frame)
         } else {
             self.leave_in_parts(item, &leaving, frame)
         }
-    }
-
-    #[inline]
-    pub(crate) fn leave<F: Balanced, B: Frame>(
-        &mut self,
-        item: &Item<F>,
-        leaving: &Leaving<'_, F>,
-        frame: &mut B,
-    ) -> Result<Fate, Fate> {
-        let Leaving { action, fills, outer, hop } = leaving;
-        if !rewrite(frame.head_mut(), &item.parsed, action, *fills) {
-            return Err(DropReason::Bug.into());
-        }
-        if let Some(outer) = outer {
-            self.encapsulate(frame, item.parsed.ip_len(), &item.parsed.key(), outer)?;
-        }
-        self.depart(frame, *hop, action.next_hop)
     }
 
     /// Where packets of a connection's direction go next, or what they have to wait for.

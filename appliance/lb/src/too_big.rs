@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Packets that are longer than their way on allows.
+//! How packets leave, and what becomes of those that are longer than their way on allows.
 //!
-//! One that may be fragmented leaves in fragments, in a tunnel its outer packet; the sender of
+//! Of these one that may be fragmented leaves in fragments, in a tunnel its outer packet; the sender of
 //! another learns by ICMP how long it may be (RFC 1191, RFC 8201).
 
 use wire::{Family, FamilyId, Frame, Parsed, ipv6};
@@ -13,6 +13,7 @@ use crate::family::Balanced;
 use crate::fragment_out;
 use crate::icmp_error::Error;
 use crate::knobs::Knob;
+use crate::rewrite::rewrite;
 use crate::stage::{Fate, Item, Stage, Way};
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::Witness;
@@ -55,6 +56,24 @@ impl<W: Witness> Stage<'_, W> {
             FamilyId::V4 => !self.snapshot.knobs.is_on(Knob::PmtuDisc),
             FamilyId::V6 => parsed.ip_len() <= ipv6::MTU_MIN.into(),
         }
+    }
+
+    /// Makes a packet what its connection's action says, and sends it on its way.
+    #[inline]
+    pub(crate) fn leave<F: Balanced, B: Frame>(
+        &mut self,
+        item: &Item<F>,
+        leaving: &Leaving<'_, F>,
+        frame: &mut B,
+    ) -> Result<Fate, Fate> {
+        let Leaving { action, fills, outer, hop } = leaving;
+        if !rewrite(frame.head_mut(), &item.parsed, action, *fills) {
+            return Err(DropReason::Bug.into());
+        }
+        if let Some(outer) = outer {
+            self.encapsulate(frame, item.parsed.ip_len(), &item.parsed.key(), outer)?;
+        }
+        self.depart(frame, *hop, action.next_hop)
     }
 
     /// As `leave`, of a packet that is longer than its way on allows.

@@ -73,6 +73,7 @@ scripts! {
     look_up_order
     malformed
     mixed_modes
+    mss
     nat_port_map
     nat_tcp_open
     nat_udp_zero_checksum

@@ -5,8 +5,8 @@ use lb::catalog::{Catalog, Change, Refusal};
 use lb::service::{ForwardMode, ServerOptions, ServiceKey};
 use lb::tcp_state::State;
 
+use super::Plane;
 use super::convert::{server_key, server_options, service_key, service_options};
-use super::{Plane, available};
 use crate::command::{Command, ServerSpec, ServiceSpec, VirtualService};
 use crate::parse::ParseError;
 use crate::reply::{self, KERNEL_REFUSED, NO_SUCH_SERVICE, Reply, SERVICE_NOT_DEFINED};
@@ -18,7 +18,7 @@ pub(super) fn change_of(
     plane: &impl Plane,
 ) -> Result<Change, Reply> {
     let existing = |service, missing| existing(catalog, service, missing);
-    let change = match command {
+    Ok(match command {
         Command::AddService(service, spec) => add_service(catalog, *service, spec)?,
         Command::EditService(service, spec) => {
             let key = existing(*service, NO_SUCH_SERVICE)?;
@@ -51,11 +51,7 @@ pub(super) fn change_of(
         }
         Command::SetTimeouts { tcp, tcp_fin, udp } => set_timeouts(catalog, [*tcp, *tcp_fin, *udp]),
         _ => return Err(ParseError::TryHelp.into()),
-    };
-    match available::missing(&change) {
-        Some(unavailable) => Err(unavailable.into()),
-        None => Ok(change),
-    }
+    })
 }
 
 fn add_service(

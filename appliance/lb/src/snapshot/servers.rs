@@ -64,6 +64,7 @@ fn row(
         lower: server.options.lower,
         tunnel: server.options.tunnel,
         tunnel_source: tunnel_source(network, server.key.address),
+        mss: entry.service.options.mss,
     }
 }
 
@@ -80,6 +81,7 @@ fn removed(id: ServerId, key: &ServerKey) -> ServerView {
         lower: 0,
         tunnel: Tunnel::Ipip,
         tunnel_source: None,
+        mss: None,
     }
 }
 
