@@ -186,6 +186,7 @@ impl<P: Plane> Client<P> {
                 Progress::Continues => {}
                 Progress::Outcome(Outcome::Reply(reply)) => self.answer(reply).await?,
                 Progress::Outcome(Outcome::Capture(order)) => self.capture(order).await?,
+                Progress::Outcome(Outcome::Locals(of)) => self.list_locals(of).await?,
                 Progress::Outcome(Outcome::Connections(filter, format)) => {
                     self.list_connections(filter, format).await?;
                 }

@@ -77,6 +77,9 @@ pub enum Outcome {
     Connections(ConnFilter, Format),
     /// Frames are to be captured: lines of [`capture::put_line`], then the reply's end.
     Capture(capture::Order),
+    /// The connections of one service's local addresses or of all are to be counted
+    /// ([`crate::locals::LocalConns`]), and what they come to is the answer.
+    Locals(Option<ServiceKey>),
 }
 
 /// The services, the counters, and what carries changes to the workers.
@@ -119,6 +122,11 @@ impl<P: Plane> Director<P> {
             Command::Capture(request) => match request.order(&self.plane.nic_names()) {
                 Ok(order) => Outcome::Capture(order),
                 Err(error) => Outcome::Reply(Reply::error(KERNEL_REFUSED, &error.to_string())),
+            },
+            Command::ListLocals(service) => match service.map(|service| self.find(service)) {
+                None => Outcome::Locals(None),
+                Some(Some(key)) => Outcome::Locals(Some(key)),
+                Some(None) => Outcome::Reply(Reply::error(KERNEL_REFUSED, NO_SUCH_SERVICE)),
             },
             _ if command.is_query() => Outcome::Reply(self.answer(command)),
             _ => Outcome::Reply(self.change(command, Pace::Now)),
@@ -218,11 +226,6 @@ impl<P: Plane> Director<P> {
     fn answer(&self, command: &Command) -> Reply {
         let catalog = &self.catalog;
         let body = match command {
-            Command::ListLocals(Some(service)) => match self.find(*service) {
-                Some(key) => listing::locals(catalog.service(&key).into_iter()),
-                None => return Reply::error(KERNEL_REFUSED, NO_SUCH_SERVICE),
-            },
-            Command::ListLocals(None) => listing::locals(catalog.services()),
             Command::Save { .. } => listing::rules(catalog),
             Command::Sysctl(Request::Show(setting)) => sysctl::line(*setting, catalog.knobs()),
             Command::Sysctl(_) => sysctl::listing(catalog.knobs()),

@@ -21,6 +21,7 @@ mod daemons;
 pub mod drops;
 pub mod help;
 pub mod listing;
+pub mod locals;
 pub mod metrics;
 pub mod names;
 mod options;

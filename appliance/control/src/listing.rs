@@ -73,27 +73,6 @@ pub(crate) fn rules(catalog: &Catalog) -> String {
     out
 }
 
-/// The FULLNAT local addresses of services, as DPVS lists them; conflicts are not counted here.
-pub(crate) fn locals<'a>(services: impl Iterator<Item = &'a Service>) -> String {
-    let mut out = String::new();
-    put_locals(&mut out, ["VIP:VPORT", "TOTAL", "SNAT_IP", "CONFLICTS", "CONNS"]);
-    for service in order::services(services.collect(), false) {
-        let name = match service.key {
-            ServiceKey::Endpoint { address, port, .. } => endpoint(address, port),
-            mark @ ServiceKey::Mark { .. } => mark.to_string(),
-        };
-        let _ = writeln!(out, "{name:<20} {:<8} ", service.locals.len());
-        for local in &service.locals {
-            put_locals(&mut out, ["", "", &local.to_string(), "-", "-"]);
-        }
-    }
-    out
-}
-
-fn put_locals(out: &mut String, [vip, total, local, conflicts, conns]: [&str; 5]) {
-    let _ = writeln!(out, "{vip:<20} {total:<8} {local:<20} {conflicts:<10} {conns:<10}");
-}
-
 /// The lines before the connections of `-L -c`.
 pub fn connections_heading(format: Format) -> String {
     let [state, source, vip, server] = ["state", "source", "virtual", "destination"];
@@ -220,7 +199,7 @@ pub(crate) fn large_number(number: u64, exact: bool) -> String {
     format!("{:>8}{unit}", number / divisor)
 }
 
-fn endpoint(address: std::net::IpAddr, port: u16) -> String {
+pub(crate) fn endpoint(address: std::net::IpAddr, port: u16) -> String {
     SocketAddr::new(address, port).to_string()
 }
 

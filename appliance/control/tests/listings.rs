@@ -6,6 +6,7 @@ mod harness;
 
 use control::command::Format;
 use control::listing;
+use control::locals::LocalConns;
 use control::reply::Reply;
 use control::rules::{self, RulesError};
 use control::words::LINE_MAX;
@@ -67,8 +68,8 @@ fn local_addresses_are_listed_as_dpvs_lists_them() {
     let expected = "\
 VIP:VPORT            TOTAL    SNAT_IP              CONFLICTS  CONNS     
 192.0.2.1:80         2        
-                              10.0.0.2             -          -         
-                              10.0.0.3             -          -         
+                              10.0.0.2             -          0         
+                              10.0.0.3             -          0         
 ";
     assert_eq!(run(&mut director, "-G").body, expected);
     assert_eq!(run(&mut director, "-G -t 192.0.2.1:80").body, expected);
@@ -182,6 +183,7 @@ pro expire state       source             virtual            destination
         vip: "192.0.2.1:80".parse().unwrap(),
         server: service.servers[3].id,
         server_port: 8080,
+        source: [10, 0, 0, 2].into(),
     };
     let mut out = listing::connections_heading(Format::default());
     listing::put_connection(&mut out, &record, director.catalog());
@@ -381,4 +383,34 @@ fn listings_between_rules_come_with_the_answer_to_all_of_them() {
     let reply = send(&mut director, &format!("-R\n{many}-C\n.\n"));
     assert_eq!((reply.status, reply.errors.len()), (2, 1));
     assert_eq!(run(&mut director, "-S").body, "-A -t 192.0.2.1:80 -s rr\n");
+}
+
+#[test]
+fn connections_are_counted_for_the_local_address_that_they_use() {
+    let mut director = restored(FOUR_MODES);
+    let catalog = director.catalog();
+    let server = catalog.services().next().unwrap().servers.last().unwrap().id;
+    let record = |source: [u8; 4]| ConnRecord {
+        protocol: L4::Tcp,
+        state: State::Established,
+        expires_s: 1,
+        client: "198.51.100.7:40000".parse().unwrap(),
+        vip: "192.0.2.1:80".parse().unwrap(),
+        server,
+        server_port: 8080,
+        source: source.into(),
+    };
+    let mut conns = LocalConns::default();
+    for source in [[10, 0, 0, 3], [10, 0, 0, 3], [10, 0, 0, 9]] {
+        conns.count(&record(source), catalog);
+    }
+    let expected = "\
+VIP:VPORT            TOTAL    SNAT_IP              CONFLICTS  CONNS     
+192.0.2.1:80         2        
+                              10.0.0.2             -          0         
+                              10.0.0.3             -          2         
+";
+    assert_eq!(conns.listing(catalog, None), expected);
+    run(&mut director, "-C");
+    assert_eq!(conns.listing(director.catalog(), None).lines().count(), 1);
 }

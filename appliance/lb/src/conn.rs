@@ -287,6 +287,7 @@ impl<F: ConnFamily> Conn<F> {
             vip: socket_address(self.arrives(Direction::Request).destination()),
             server: self.server(),
             server_port: self.request.tuple.dport.get(),
+            source: self.request.tuple.source().addr.into(),
         }
     }
 }
@@ -308,6 +309,8 @@ pub struct ConnRecord {
     pub server: ServerId,
     /// The port that it is spoken to.
     pub server_port: u16,
+    /// The address that it sees requests come from: the client's, or a local one (FULLNAT).
+    pub source: IpAddr,
 }
 
 fn socket_address<F: Family>(endpoint: Endpoint<F>) -> SocketAddr {

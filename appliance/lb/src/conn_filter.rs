@@ -55,6 +55,7 @@ mod tests {
             vip: vip.parse().unwrap(),
             server: ServerId { slot: 0, generation: 1 },
             server_port: 80,
+            source: [10, 0, 0, 2].into(),
         }
     }
 

@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use control::apply::Plane;
 use control::command::Format;
 use control::listing as text;
+use control::locals::LocalConns;
 use control::reply::Reply;
+use lb::catalog::Catalog;
+use lb::conn::ConnRecord;
 use lb::conn_filter::ConnFilter;
 use lb::pipeline::ListCursor;
+use lb::service::ServiceKey;
 use tokio::time::sleep;
 
 use super::{Client, Desk, TOO_MUCH_UNREAD, WRITE_BYTES};
@@ -28,13 +32,13 @@ const GATHER: Duration = Duration::from_secs(1);
 const LISTING_BYTES: usize = 256 * 1024;
 
 impl<P: Plane> Desk<P> {
-    /// Appends the piece of a worker's connections `from` a place on; none if the worker did not
-    /// answer in time.
+    /// Gives `take` the piece of a worker's connections `from` a place on; none if the worker did
+    /// not answer in time.
     async fn piece(
         &self,
         worker: usize,
         from: (ListCursor, ConnFilter),
-        page: &mut String,
+        mut take: impl FnMut(&ConnRecord, &Catalog),
     ) -> Option<Next> {
         let mut readers = self.readers.lock().await;
         let reader = readers.get_mut(worker)?;
@@ -43,8 +47,8 @@ impl<P: Plane> Desk<P> {
         loop {
             {
                 let director = self.director.borrow();
-                let put = |record| text::put_connection(page, &record, director.catalog());
-                if let Some(next) = reader.answer(put) {
+                let catalog = director.catalog();
+                if let Some(next) = reader.answer(|record| take(&record, catalog)) {
                     return Some(next);
                 }
             }
@@ -73,7 +77,10 @@ impl<P: Plane> Client<P> {
         for worker in 0..workers {
             let mut cursor = ListCursor::default();
             loop {
-                let next = desk.piece(worker, (cursor, filter), &mut page).await;
+                let put = |record: &ConnRecord, catalog: &Catalog| {
+                    text::put_connection(&mut page, record, catalog);
+                };
+                let next = desk.piece(worker, (cursor, filter), put).await;
                 if page.len() >= WRITE_BYTES || written.elapsed() > GATHER {
                     self.write(page.as_bytes()).await?;
                     page.clear();
@@ -84,12 +91,7 @@ impl<P: Plane> Client<P> {
                     Some(Next::End) => break,
                     None => {
                         self.write(page.as_bytes()).await?;
-                        let reason = format!(
-                            "worker {worker} did not list its connections within {} s; try again, \
-                             and if it goes on, look for its load in the metrics",
-                            PIECE_WITHIN.as_secs()
-                        );
-                        return self.answer(Reply::error(255, &reason)).await;
+                        return self.answer(hangs(worker)).await;
                     }
                 };
             }
@@ -97,4 +99,34 @@ impl<P: Plane> Client<P> {
         self.write(page.as_bytes()).await?;
         self.answer(Reply::done()).await
     }
+
+    /// Counts the connections of local addresses, and lists these.
+    pub(super) async fn list_locals(&mut self, of: Option<ServiceKey>) -> io::Result<()> {
+        let desk = self.desk.clone();
+        let mut conns = LocalConns::default();
+        let workers = desk.readers.lock().await.len();
+        for worker in 0..workers {
+            let mut from = (ListCursor::default(), ConnFilter::default());
+            loop {
+                let count = |record: &ConnRecord, catalog: &Catalog| conns.count(record, catalog);
+                from.0 = match desk.piece(worker, from, count).await {
+                    Some(Next::Piece(cursor)) => cursor,
+                    Some(Next::End) => break,
+                    None => return self.answer(hangs(worker)).await,
+                };
+            }
+        }
+        let body = conns.listing(desk.director.borrow().catalog(), of);
+        self.answer(Reply::body(body)).await
+    }
+}
+
+/// What is said of a worker that does not answer.
+fn hangs(worker: usize) -> Reply {
+    let reason = format!(
+        "worker {worker} did not list its connections within {} s; try again, and if it goes on, \
+         look for its load in the metrics",
+        PIECE_WITHIN.as_secs()
+    );
+    Reply::error(255, &reason)
 }

@@ -97,7 +97,7 @@ impl OneByOne {
                 return reply;
             }
             Outcome::Reply(_) => "too much is listed between rules; ask with a command of its own",
-            Outcome::Connections(..) => {
+            Outcome::Connections(..) | Outcome::Locals(_) => {
                 "connections are not listed between rules; ask with a command of its own"
             }
             Outcome::Capture(_) => "frames are not captured between rules; --capture stands alone",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use control::apply::{Director, Outcome, Pace, Plane};
 use control::command::{Command, Transport};
 use control::listing;
+use control::locals::LocalConns;
 use control::names::{Localizer, Names};
 use control::parse::parse;
 use control::reply::{self, Reply};
@@ -130,6 +131,10 @@ pub fn exchange(director: &mut Director<Counted>, text: &str) -> Vec<Reply> {
                 }
                 Progress::Outcome(Outcome::Capture(_)) => {
                     written.extend(Reply::done().end().bytes());
+                }
+                Progress::Outcome(Outcome::Locals(of)) => {
+                    let body = LocalConns::default().listing(director.catalog(), of);
+                    written.extend(body.bytes().chain(Reply::done().end().bytes()));
                 }
                 Progress::Outcome(Outcome::Connections(_, format)) => {
                     written.extend(listing::connections_heading(format).bytes());
