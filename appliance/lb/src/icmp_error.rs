@@ -3,7 +3,7 @@
 //!
 //! The dropped frame itself becomes the answer: its packet is quoted where it lies, headers are put
 //! before it, and it goes back to the link-layer address that sent it. So an answer needs no
-//! memory. Answers are rate limited per worker, as the kernel's are per machine.
+//! memory. Answers are rate limited per worker and peer, as the kernel's are per machine and peer.
 
 use wire::{
     Eth, Family, Frame, Icmp, Icmp6, Ipv4, Ipv6, Mac, V4, V6, csum, icmp, icmp6, ipv4, ipv6,
@@ -172,31 +172,81 @@ impl IcmpFamily for V6 {
 const TOS: u8 = 0xc0;
 const TTL: u8 = 64;
 
-/// How many answers may be sent: a token bucket of 50, refilled at 1000 a second, the defaults of
-/// the kernel's `icmp_msgs_burst` and `icmp_msgs_per_sec`.
-#[derive(Clone, Copy, Debug)]
+/// How many errors a worker may send: in all, and to each peer but for those about sizes, which path
+/// MTU discovery cannot do without; the defaults of the kernel's `icmp_msgs_burst`,
+/// `icmp_msgs_per_sec` and `icmp_ratelimit`.
+#[derive(Clone, Debug)]
 pub struct RateLimit {
-    tokens: u64,
-    refilled: Tick,
+    all: Bucket,
+    peers: Box<[Peer]>,
+}
+
+/// The bucket of the peer that last took its place.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    hash: u64,
+    bucket: Bucket,
 }
 
 impl RateLimit {
-    const BURST: u64 = 50;
-    const PER_MS: u64 = 1;
+    /// Places for peers; one whose place another one took begins with a full bucket.
+    const PEERS: usize = 256;
 
-    /// A full bucket.
+    /// Full buckets.
     pub fn new(now: Tick) -> Self {
-        Self { tokens: Self::BURST, refilled: now }
+        let peer = Peer { hash: 0, bucket: Bucket::full(&PER_PEER, now) };
+        Self {
+            all: Bucket::full(&PER_WORKER, now),
+            peers: std::iter::repeat_n(peer, Self::PEERS).collect(),
+        }
     }
 
-    /// Takes a token if there is one.
-    pub fn allows(&mut self, now: Tick) -> bool {
-        let earned = now.since(self.refilled).saturating_mul(Self::PER_MS);
-        self.tokens = self.tokens.saturating_add(earned).min(Self::BURST);
-        self.refilled = now;
-        match self.tokens.checked_sub(1) {
+    /// Takes what an error costs, if there is enough; `peer` is a hash of its receiver.
+    pub fn allows(&mut self, peer: u64, error: Error, now: Tick) -> bool {
+        let about_size = matches!(error, Error::TooBig(_));
+        (about_size || self.allows_peer(peer, now)) && self.all.take(&PER_WORKER, now)
+    }
+
+    fn allows_peer(&mut self, hash: u64, now: Tick) -> bool {
+        let Some(peer) = self.peers.get_mut(hash as usize % Self::PEERS) else {
+            return false;
+        };
+        if peer.hash != hash {
+            *peer = Peer { hash, bucket: Bucket::full(&PER_PEER, now) };
+        }
+        peer.bucket.take(&PER_PEER, now)
+    }
+}
+
+/// How fast a bucket fills.
+struct Rate {
+    burst: u64,
+    ms_per_token: u64,
+}
+
+const PER_WORKER: Rate = Rate { burst: 50, ms_per_token: 1 };
+const PER_PEER: Rate = Rate { burst: 6, ms_per_token: 1000 };
+
+/// A token bucket that counts in milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    saved_ms: u64,
+    filled: Tick,
+}
+
+impl Bucket {
+    fn full(rate: &Rate, now: Tick) -> Self {
+        Self { saved_ms: rate.burst * rate.ms_per_token, filled: now }
+    }
+
+    fn take(&mut self, rate: &Rate, now: Tick) -> bool {
+        let earned = now.since(self.filled);
+        let full = rate.burst * rate.ms_per_token;
+        self.saved_ms = self.saved_ms.saturating_add(earned).min(full);
+        self.filled = now;
+        match self.saved_ms.checked_sub(rate.ms_per_token) {
             Some(left) => {
-                self.tokens = left;
+                self.saved_ms = left;
                 true
             }
             None => false,
@@ -209,11 +259,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_come_in_a_burst_of_50_and_then_one_a_millisecond() {
+    fn all_errors_come_in_a_burst_of_50_and_then_one_a_millisecond() {
         let start = Tick::from_secs(9);
         let mut limit = RateLimit::new(start);
-        assert_eq!((0..100).filter(|_| limit.allows(start)).count(), 50);
-        let later = Tick::from_millis(9003);
-        assert_eq!((0..100).filter(|_| limit.allows(later)).count(), 3);
+        let mut sent = |now| {
+            let error = Error::PortUnreachable;
+            (0..100).filter(|peer| limit.allows(*peer, error, now)).count()
+        };
+        assert_eq!(sent(start), 50);
+        assert_eq!(sent(Tick::from_millis(9003)), 3);
+    }
+
+    #[test]
+    fn a_peer_gets_six_at_once_and_then_one_a_second() {
+        let start = Tick::from_secs(9);
+        let mut limit = RateLimit::new(start);
+        let mut sent = |peer, error, now| (0..9).filter(|_| limit.allows(peer, error, now)).count();
+        assert_eq!(sent(1, Error::PortUnreachable, start), 6);
+        assert_eq!(sent(2, Error::TimeExceeded, start), 6, "another peer");
+        assert_eq!(sent(1, Error::TooBig(1400), start), 9, "sizes");
+        assert_eq!(sent(1, Error::HostUnreachable, Tick::from_millis(9999)), 0);
+        assert_eq!(sent(1, Error::HostUnreachable, Tick::from_secs(11)), 2);
     }
 }

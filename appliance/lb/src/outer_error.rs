@@ -10,6 +10,7 @@
 use std::net::IpAddr;
 
 use wire::{Eth, Family, FamilyId, Frame, IcmpError, Quote, icmp, icmp6};
+use zerocopy::IntoBytes;
 
 use crate::conn::{Conn, Direction};
 use crate::encap;
@@ -73,7 +74,8 @@ impl<W: Witness> Stage<'_, W> {
         }
         let overhead = inner - error.quote.l3;
         let told = told(error, overhead).ok_or(foreign)?;
-        if !self.icmp.allows(self.now) {
+        let peer = self.keyed.bytes(key.tuple.src.as_bytes());
+        if !self.icmp.allows(peer, told, self.now) {
             return Err(DropReason::IcmpRate.into());
         }
         let (client, vip) = (key.tuple.src, key.tuple.dst);

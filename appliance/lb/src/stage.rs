@@ -16,7 +16,7 @@ use crate::express::Steady;
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::hash::Keyed;
-use crate::icmp_error::{self, Error, RateLimit};
+use crate::icmp_error::{Error, RateLimit};
 use crate::ids::{ConnId, NicId, Tick, WorkerId};
 use crate::limits::BATCH;
 use crate::local_ports::LocalPorts;
@@ -285,7 +285,8 @@ impl<'a, W: Witness> Stage<'a, W> {
         let traits = conn.traits();
         let tunnels = traits.tunnel && direction == Direction::Request;
         let action = conn.action_mut(direction);
-        let hop = self.way(action, direction, server)?;
+        let way = self.way(action, direction, server);
+        let hop = way.map_err(|fate| self.no_way(fate, item, frame, direction))?;
         let action = *action;
         self.tell_way(item.index, (&action, direction), server, &hop);
         let outer = if tunnels { Some(tunnel::outer(server)?) } else { None };
@@ -403,39 +404,6 @@ impl<'a, W: Witness> Stage<'a, W> {
                 self.too_big(item, frame, direction, room, tunnels)
             }
             _ => Ok(true),
-        }
-    }
-
-    /// Drops a packet and makes its frame the answer that tells the sender why, if it may.
-    #[cold]
-    pub(crate) fn answer<F: Balanced, B: Frame>(
-        &mut self,
-        item: &Item<F>,
-        frame: &mut B,
-        direction: Direction,
-        reason: DropReason,
-        error: Error,
-    ) -> Fate {
-        let tuple = item.parsed.key().tuple;
-        let source = match direction {
-            Direction::Request => Some(tuple.dst),
-            Direction::Reply => self.snapshot.network.source::<F>(tuple.src),
-        };
-        let Some((source, nic)) = source.zip(self.wiring.nic(item.nic)) else {
-            return reason.into();
-        };
-        // Nobody is told about fragments but the first (RFC 1122 §3.2.2).
-        if item.parsed.is_later_part() {
-            return reason.into();
-        }
-        // As it came: what follows makes it the answer.
-        self.counters.last_drops.note(reason, item.nic, self.now, frame);
-        if self.icmp.allows(self.now)
-            && icmp_error::answer::<F>(frame, item.parsed.ip_len(), source, nic.mac, error)
-        {
-            Fate::Answered(item.nic, reason)
-        } else {
-            reason.into()
         }
     }
 
