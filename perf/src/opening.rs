@@ -41,9 +41,9 @@ impl Life {
     fn name(self, protocol: L4) -> &'static str {
         match (self, protocol) {
             (Self::First, L4::Tcp) => "SYN, schedule, insert",
-            (Self::First, L4::Udp) => "first packet, schedule, insert",
+            (Self::First, L4::Udp | L4::Sctp) => "first packet, schedule, insert",
             (Self::Whole, L4::Tcp) => "SYN..FIN and expiry",
-            (Self::Whole, L4::Udp) => "packet, reply and expiry",
+            (Self::Whole, L4::Udp | L4::Sctp) => "packet, reply and expiry",
             (Self::Mixed, _) => "1 new : 10 established",
         }
     }
@@ -132,6 +132,7 @@ impl Opening<'_> {
             (_, L4::Udp) => State::Udp,
             (Life::Mixed, L4::Tcp) => State::SynRecv,
             (_, L4::Tcp) => State::TimeWait,
+            (_, L4::Sctp) => State::SctpInit1,
         };
         let steady = if self.life == Life::Mixed { STEADY / 2 } else { STEADY };
         f64::from(timeouts.of(last)) * 1000.0 / steady as f64

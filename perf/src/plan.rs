@@ -51,7 +51,7 @@ impl Plan {
 
     /// The limits of tables.
     pub fn limits(&self) -> Limits {
-        Limits { connections: self.capacity, ..Limits::default() }
+        Limits { connections: self.capacity, half_open: self.capacity / 4, ..Limits::default() }
     }
 
     /// Clients of a group, each an address and a port.

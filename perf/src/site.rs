@@ -118,6 +118,7 @@ impl Site {
                 v6: table(plan, FamilyId::V6, seed)?,
                 counters: Arc::clone(&own),
                 counts: Arc::clone(&counts),
+                half_open: limits.half_open,
             };
             let rings = [handed_in, quiet("relayed")?, quiet("from-host")?];
             loops.push(poll_loop(parts, own, ends, rings, inbox, &handoff, host));

@@ -213,6 +213,8 @@ impl<const HEAD: usize, const SPAN: usize> Compact<HEAD, SPAN> {
         let l4 = match self.protocol {
             L4::Tcp => l4.apply(old),
             L4::Udp => l4.apply_udp(old),
+            // Only the ports count, which the packets of a flow share.
+            L4::Sctp => old,
         };
         self.records.push(Record { span, l4: l4.to_bytes() });
     }
@@ -288,6 +290,7 @@ impl<const HEAD: usize> Template<HEAD> {
             L4::Tcp if len <= HEAD + 6 => ip.tcp(0, 0).flags(segment.flags()).payload(&[]),
             L4::Tcp => ip.tcp(0, 0).flags(segment.flags()).payload(&vec![0; len - HEAD]),
             L4::Udp => ip.udp(0, 0).payload(&vec![0; len - (HEAD - 12)]),
+            L4::Sctp => ip.sctp(0, 0, wire::SctpEvent::Data, &vec![0; len - (HEAD - 4)]),
         };
         let mut head = [0; HEAD];
         head.copy_from_slice(&bytes[..HEAD]);

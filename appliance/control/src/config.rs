@@ -103,6 +103,7 @@ impl Config {
             services: self.capacity.services,
             servers: self.capacity.servers,
             connections: self.capacity.connections.div_ceil(u32::from(self.workers.count)),
+            half_open: self.capacity.half_open.div_ceil(u32::from(self.workers.count)),
             templates: self.capacity.templates,
         }
     }
@@ -250,6 +251,8 @@ pub struct StaticNeighbour {
 pub struct Capacity {
     /// Connections of all workers together.
     pub connections: u32,
+    /// Half-open connections of all workers together.
+    pub half_open: u32,
     /// Services.
     pub services: u32,
     /// Real servers of all services together.
@@ -267,8 +270,8 @@ impl Capacity {
 
 impl Default for Capacity {
     fn default() -> Self {
-        let Limits { services, servers, connections, templates, .. } = Limits::default();
-        Self { connections, services, servers, templates }
+        let Limits { services, servers, connections, half_open, templates } = Limits::default();
+        Self { connections, half_open, services, servers, templates }
     }
 }
 

@@ -134,9 +134,6 @@ pub(crate) fn refused(refusal: &Refusal, missing_service: &'static str) -> Reply
 /// What the dialect can say and the data path cannot do yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// `--sctp-service`.
-    #[error("SCTP services are not available in this release; -t and -u are")]
-    Sctp,
     /// `--rate`.
     #[error("rates (--rate) are not available in this release; --stats is")]
     Rate,

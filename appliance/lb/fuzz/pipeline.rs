@@ -21,7 +21,7 @@ use zerocopy::FromBytes;
 /// The NICs, to clients and to servers.
 pub const NICS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
 
-const LIMITS: Limits = Limits { services: 32, servers: 32, connections: 24, ..Limits::DEFAULT };
+const LIMITS: Limits = Limits { services: 32, servers: 64, connections: 24, ..Limits::DEFAULT };
 
 const MODES: [ForwardMode; 4] =
     [ForwardMode::Masquerade, ForwardMode::FullNat, ForwardMode::Tunnel, ForwardMode::Direct];

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A packet of no connection: is it for a service, and which server takes the new connection?
 //!
-//! After `ip_vs_core.c: ip_vs_schedule`: only a TCP segment with SYN and without RST opens a
-//! connection, and nothing from port 20; any other packet goes to the host, which answers as it
-//! does for a closed port.
+//! After `ip_vs_core.c: ip_vs_schedule`: only a TCP segment with SYN and without RST, an SCTP INIT
+//! and any UDP packet open a connection (`sloppy_tcp`, `sloppy_sctp`), and nothing from port 20;
+//! any other packet goes to the host, which answers as it does for a closed port.
 
 use std::net::IpAddr;
 
-use wire::{Endpoint, L4, Parsed, Port};
+use wire::{Endpoint, L4, Parsed, Port, TcpFlags};
 
 use crate::action::{Ends, connect};
 use crate::conn::Conn;
 use crate::counters::ServerCounts;
+use crate::defence::Defence;
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::hash::Keyed;
 use crate::ids::{NicId, ServerId, Tick};
+use crate::knobs::Knob;
 use crate::local_ports::{self, LocalPorts, Wanted};
 use crate::marks::MarkRules;
 use crate::persist::Persister;
@@ -64,6 +66,7 @@ pub(crate) struct Admitter<'a> {
     /// Local ports that may still be tried in this batch.
     pub(crate) probes: &'a mut u32,
     pub(crate) random: &'a mut Random,
+    pub(crate) defence: &'a mut Defence,
 }
 
 /// The server of a new connection.
@@ -89,10 +92,12 @@ impl Admitter<'_> {
         let Some(service) = services.find(key.protocol, vip, || self.marks.mark(&key, nic)) else {
             return Admission::NotOurs;
         };
-        let flags = parsed.tcp_flags();
-        let opens = key.protocol != L4::Tcp || (flags.syn() && !flags.rst());
-        if !opens || client.port.get() == FTP_DATA || is_beside_ftp(service, vip.port) {
+        let is_no_opening = !self.opens(key.protocol, parsed.tcp_flags());
+        if is_no_opening || client.port.get() == FTP_DATA || is_beside_ftp(service, vip.port) {
             return Admission::NotOurs;
+        }
+        if self.defence.drops_packet() {
+            return Admission::Refused(DropReason::Defence);
         }
         if !may_open(client, vip) {
             return Admission::Refused(DropReason::BadSource);
@@ -148,6 +153,16 @@ impl Admitter<'_> {
         let together = service.options.persistence.is_some() && !own_port;
         let port = if listens == 0 || together { asked } else { listens.into() };
         Ok(Chosen { id, port, template })
+    }
+
+    /// Whether a packet with these control bits may open a connection.
+    fn opens(&self, protocol: L4, flags: TcpFlags) -> bool {
+        let any = match protocol {
+            L4::Tcp => self.snapshot.knobs.is_on(Knob::SloppyTcp),
+            L4::Udp => true,
+            L4::Sctp => self.snapshot.knobs.is_on(Knob::SloppySctp),
+        };
+        !flags.rst() && (flags.syn() || any)
     }
 
     fn open<F: Balanced>(

@@ -70,7 +70,8 @@ pub struct Conn<F: ConnFamily> {
     protocol: u8,
     state: u8,
     flags: u8,
-    /// What of the deadline is above 2^32 units, so that it lasts longer than any machine.
+    /// Lower half: what of the deadline is above 2^32 units, so that it reaches for 139
+    /// years. Upper half: requests, up to [`MANY_REQUESTS`].
     deadline_high: u8,
     pad: F::Pad,
 }
@@ -92,6 +93,8 @@ impl ConnFamily for V6 {
     type Pad = [u8; 16];
 }
 
+/// Where counting requests ends: who sent so many is no flood.
+const MANY_REQUESTS: u8 = 9;
 /// Milliseconds that one unit of a deadline stands for.
 const UNIT_MS: u64 = 64;
 
@@ -108,7 +111,7 @@ impl Deadline {
     pub(crate) fn after(now: Tick, timeout_s: u32) -> Self {
         let due = now.millis() + u64::from(timeout_s) * 1000;
         let units = due.div_ceil(UNIT_MS);
-        Self { low: units as u32, high: (units >> 32) as u8 }
+        Self { low: units as u32, high: (units >> 32) as u8 & 0x0F }
     }
 }
 
@@ -260,20 +263,33 @@ impl<F: ConnFamily> Conn<F> {
     #[inline]
     pub(crate) fn postpone(&mut self, due: Deadline) {
         self.deadline = U32::new(due.low);
-        self.deadline_high = due.high;
+        self.deadline_high = self.deadline_high & 0xF0 | due.high;
     }
 
     /// Whether the deadline is `due` or before it, by no more than 8 years.
     #[inline]
     pub(crate) fn lives_until(&self, due: Deadline) -> bool {
-        self.deadline_high == due.high && self.deadline.get() <= due.low
+        self.deadline_high & 0x0F == due.high && self.deadline.get() <= due.low
     }
 
     /// The moment at which it expires unless a packet comes.
     #[inline]
     pub fn deadline(&self) -> Tick {
-        let units = u64::from(self.deadline_high) << 32 | u64::from(self.deadline.get());
+        let units = u64::from(self.deadline_high & 0x0F) << 32 | u64::from(self.deadline.get());
         Tick::from_millis(units * UNIT_MS)
+    }
+
+    /// Counts a packet from the client.
+    #[inline]
+    pub(crate) fn count_request(&mut self) {
+        if self.deadline_high < MANY_REQUESTS << 4 {
+            self.deadline_high += 1 << 4;
+        }
+    }
+
+    /// Packets from the client, up to [`MANY_REQUESTS`].
+    pub(crate) fn requests(&self) -> u8 {
+        self.deadline_high >> 4
     }
 
     /// The connection as listings show it at `now`.

@@ -96,6 +96,11 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         self.live
     }
 
+    /// Connections that may be added.
+    pub fn free(&self) -> u32 {
+        self.capacity() - self.live
+    }
+
     /// Connections that fit the table.
     pub fn capacity(&self) -> u32 {
         self.conns.len() as u32

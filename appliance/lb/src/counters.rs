@@ -194,6 +194,12 @@ pub struct WorkerCounters {
     pub connections: Counter,
     /// Connections that ended by timeout since the start.
     pub expired: Counter,
+    /// Half-open connections now.
+    pub half_open: Counter,
+    /// Half-open connections that made room for newer ones.
+    pub recycled: Counter,
+    /// Connections that `drop_entry` ended.
+    pub defence: Counter,
     /// Next hops that were sent to.
     pub next_hops: NextHopUse,
     services: Box<[TrafficCounters]>,
@@ -210,6 +216,9 @@ impl WorkerCounters {
             last_drops: LastDrops::default(),
             connections: Counter::default(),
             expired: Counter::default(),
+            half_open: Counter::default(),
+            recycled: Counter::default(),
+            defence: Counter::default(),
             next_hops: NextHopUse::default(),
             services: zeroed(limits.services),
             servers: zeroed(limits.servers),

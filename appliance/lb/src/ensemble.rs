@@ -107,6 +107,7 @@ impl<'m> Ensemble<'m> {
                 v6: ConnTable::new(v6, limits.connections, wiring.seed)?,
                 counters: WorkerCounters::new(id, limits),
                 counts: Arc::clone(&counts),
+                half_open: limits.half_open,
             };
             workers.push(Worker::new(parts, now));
         }

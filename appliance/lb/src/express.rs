@@ -12,7 +12,7 @@ use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
 use crate::action::Action;
-use crate::conn::Deadline;
+use crate::conn::{Deadline, Direction};
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::ids::Tick;
@@ -73,6 +73,9 @@ impl<W: Witness> Stage<'_, W> {
         }
         self.tell(conn, item, direction, Fact::Found);
         conn.postpone(due);
+        if direction == Direction::Request {
+            conn.count_request();
+        }
         self.tell(conn, item, direction, Fact::Tracked);
         let action = conn.action(direction);
         self.tell_way(item.index(), (action, direction), Some(view), &way);
@@ -112,6 +115,7 @@ fn rewrite_plain<F: Balanced>(head: &mut [u8], parsed: &Parsed<F>, action: &Acti
             }
             udp.csum = action.l4_delta.apply_udp(udp.csum);
         }
+        L4::Sctp => return false,
     }
     F::forward_plain(&mut plain.front, action.header_delta);
     plain.tuple = action.tuple;

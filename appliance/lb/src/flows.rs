@@ -2,16 +2,20 @@
 //! The connections of one family: table, timer wheel, and the counts that must stay true to them.
 
 use arrayvec::ArrayVec;
-use wire::{FlowKey, L4, TcpFlags};
+use wire::{FlowKey, L4, SctpEvent, TcpFlags};
 
 use crate::conn::{Conn, ConnRecord, Direction};
 use crate::conn_table::{ConnTable, Full, Probe};
 use crate::counters::ServerCounts;
 use crate::expiry::Wheel;
 use crate::family::Balanced;
+use crate::half_open::HalfOpen;
 use crate::ids::{ConnId, Tick};
 use crate::limits::EXPIRE_PER_POLL;
-use crate::tcp_state::{self, State, Timeouts};
+use crate::recycle::Looks;
+use crate::regime::Regime;
+use crate::sctp_state;
+use crate::tcp_state::{self, State};
 use crate::templates::{Leaving, TemplateId};
 use crate::verdict::DropReason;
 
@@ -22,6 +26,10 @@ pub struct Flows<'m, F: Balanced> {
     wheel: Wheel,
     cold: Box<[Cold]>,
     changes: u32,
+    pub(crate) half_open: HalfOpen,
+    pub(crate) looks: Looks,
+    pub(crate) recycled: u64,
+    pub(crate) dropped_at_random: u64,
 }
 
 /// What of a connection is touched at its beginning and end only; beside the table.
@@ -45,10 +53,19 @@ pub(crate) struct Expiry {
 pub struct Cursor(u32);
 
 impl<'m, F: Balanced> Flows<'m, F> {
-    /// Connections in an empty table.
-    pub fn new(conns: ConnTable<'m, F>, now: Tick) -> Self {
-        let cold = vec![Cold::default(); conns.capacity() as usize].into();
-        Self { conns, wheel: Wheel::new(now), cold, changes: 0 }
+    /// Connections in an empty table, at most `half_open_max` of them half-open.
+    pub fn new(conns: ConnTable<'m, F>, half_open_max: u32, now: Tick) -> Self {
+        let capacity = conns.capacity();
+        Self {
+            conns,
+            wheel: Wheel::new(now),
+            cold: vec![Cold::default(); capacity as usize].into(),
+            changes: 0,
+            half_open: HalfOpen::new(capacity, half_open_max),
+            looks: Looks::default(),
+            recycled: 0,
+            dropped_at_random: 0,
+        }
     }
 
     /// The table.
@@ -76,31 +93,23 @@ impl<'m, F: Balanced> Flows<'m, F> {
         self.changes
     }
 
-    /// Ends a look-up that was begun when there were `since` changes. A connection that is over is
-    /// removed when a SYN would reopen it: a client may use its port again (`conn_reuse_mode` 1 of
-    /// `ip_vs_core.c`).
+    /// Ends a look-up that was begun when there were `since` changes.
     #[inline]
     pub(crate) fn find(
-        &mut self,
+        &self,
         key: &FlowKey<F>,
         probe: Probe,
         since: u32,
-        flags: TcpFlags,
-        now: Tick,
-        counts: &ServerCounts,
     ) -> Option<(ConnId, Direction)> {
-        let (id, direction) = match since == self.changes {
-            true => self.conns.find(key, probe)?,
-            false => self.conns.look_up(key)?,
-        };
-        if flags.syn() && direction == Direction::Request {
-            let over = self.conns.conn(id).map(Conn::state);
-            if matches!(over, Some(State::TimeWait | State::Close)) {
-                self.close(id, now, counts);
-                return None;
-            }
+        match since == self.changes {
+            true => self.conns.find(key, probe),
+            false => self.conns.look_up(key),
         }
-        Some((id, direction))
+    }
+
+    /// Whether a connection is under a persistence template.
+    pub(crate) fn is_persistent(&self, id: ConnId) -> bool {
+        self.cold.get(id.index()).is_some_and(|cold| cold.template.is_some())
     }
 
     /// Adds a connection that no packet belongs to yet; its first one is to be tracked next. From
@@ -109,15 +118,14 @@ impl<'m, F: Balanced> Flows<'m, F> {
         &mut self,
         mut conn: Conn<F>,
         template: Option<TemplateId>,
-        now: Tick,
-        counts: &ServerCounts,
+        regime: &Regime<'_>,
     ) -> Result<ConnId, DropReason> {
         conn.set_unassured(template.is_some());
-        let way = self.make_way(&conn, now, counts);
-        let id = way.and_then(|()| self.conns.insert(conn).map_err(|Full| DropReason::TableFull));
+        let way = self.make_way(&conn, regime.now, regime.counts);
+        let id = way.and_then(|()| self.insert(conn, regime));
         let id = id.inspect_err(|_| {
             if let Some(template) = template {
-                counts.templates().leave(template, Leaving::Ended, now);
+                regime.counts.templates().leave(template, Leaving::Ended, regime.now);
             }
         })?;
         if let Some(cold) = self.cold.get_mut(id.index()) {
@@ -125,8 +133,17 @@ impl<'m, F: Balanced> Flows<'m, F> {
         }
         self.changes = self.changes.wrapping_add(1);
         self.wheel.arm(self.conns.entries_mut(), id);
-        counts.opened(conn.server().slot, conn.state().is_active());
+        regime.counts.opened(conn.server().slot, conn.state().is_active());
         Ok(id)
+    }
+
+    /// What begins half-open may take the place of what is half-open, and of nothing else.
+    fn insert(&mut self, conn: Conn<F>, regime: &Regime<'_>) -> Result<ConnId, DropReason> {
+        let mut inserted = self.conns.insert(conn);
+        if inserted.is_err() && conn.protocol() != L4::Udp && self.recycle(regime) {
+            inserted = self.conns.insert(conn);
+        }
+        inserted.map_err(|Full| DropReason::TableFull)
     }
 
     /// Tracks a packet: moves the state and the deadline.
@@ -136,34 +153,63 @@ impl<'m, F: Balanced> Flows<'m, F> {
         id: ConnId,
         direction: Direction,
         flags: TcpFlags,
-        now: Tick,
-        timeouts: &Timeouts,
-        counts: &ServerCounts,
+        regime: &Regime<'_>,
     ) {
         let Some(conn) = self.conns.conn_mut(id) else {
             return;
         };
         let before = conn.state();
         let after = match conn.protocol() {
-            L4::Tcp => tcp_state::next(before, conn.sender(direction), flags),
+            L4::Tcp => tcp_state::next(regime.tcp, before, conn.sender(direction), flags),
             L4::Udp => State::Udp,
+            L4::Sctp => {
+                let event = SctpEvent::from_flags(flags);
+                sctp_state::next(before, conn.sender(direction), event)
+            }
         };
         let deadline = conn.deadline();
-        conn.refresh(now, timeouts.of(after));
-        let is_closer = conn.deadline() < deadline;
-        if after.is_active() != before.is_active() {
-            counts.changed(conn.server().slot, after.is_active());
+        conn.refresh(regime.now, regime.timeouts.of(after));
+        if direction == Direction::Request {
+            conn.count_request();
         }
+        let is_closer = conn.deadline() < deadline;
         conn.set_state(after);
         if conn.is_unassured() && assures(after, direction) {
             conn.set_unassured(false);
-            self.assure(id, counts);
+            self.assure(id, regime.counts);
+        }
+        if after != before {
+            self.moved(id, before, after, regime);
         }
         if is_closer || before == State::None {
             let entries = self.conns.entries_mut();
             self.wheel.disarm(entries, id);
             self.wheel.arm(entries, id);
         }
+    }
+
+    /// Counts a change of state.
+    fn moved(&mut self, id: ConnId, before: State, after: State, regime: &Regime<'_>) {
+        if after.is_active() != before.is_active()
+            && let Some(conn) = self.conns.conn(id)
+        {
+            regime.counts.changed(conn.server().slot, after.is_active());
+        }
+        match (before.is_half_open(), after.is_half_open()) {
+            (false, true) => {
+                if self.half_open.is_full() {
+                    self.recycle(regime);
+                }
+                self.half_open.push(id);
+            }
+            (true, false) => self.half_open.remove(id),
+            _ => {}
+        }
+    }
+
+    /// Ends a connection whose packet is for another one.
+    pub(crate) fn end(&mut self, id: ConnId, regime: &Regime<'_>) {
+        self.close(id, Leaving::Ended, regime.now, regime.counts);
     }
 
     /// Ends connections whose time is up; work per call is bounded.
@@ -212,7 +258,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
         if self.conns.conn(other).is_some_and(|other| other.state().is_active()) {
             return Err(DropReason::TupleTaken);
         }
-        self.close(other, now, counts);
+        self.close(other, Leaving::Ended, now, counts);
         Ok(())
     }
 
@@ -224,10 +270,10 @@ impl<'m, F: Balanced> Flows<'m, F> {
         }
     }
 
-    /// Ends a connection.
-    pub(crate) fn close(&mut self, id: ConnId, now: Tick, counts: &ServerCounts) {
+    /// Ends a connection before its time.
+    pub(crate) fn close(&mut self, id: ConnId, leaving: Leaving, now: Tick, counts: &ServerCounts) {
         self.wheel.disarm(self.conns.entries_mut(), id);
-        self.forget(id, Leaving::Ended, now, counts);
+        self.forget(id, leaving, now, counts);
     }
 
     fn forget(&mut self, id: ConnId, leaving: Leaving, now: Tick, counts: &ServerCounts) {
@@ -237,6 +283,9 @@ impl<'m, F: Balanced> Flows<'m, F> {
         }
         if let Some(conn) = self.conns.conn(id) {
             counts.closed(conn.server().slot, conn.state().is_active());
+            if conn.state().is_half_open() {
+                self.half_open.remove(id);
+            }
         }
         self.conns.remove(id);
         self.changes = self.changes.wrapping_add(1);
@@ -247,6 +296,9 @@ impl<'m, F: Balanced> Flows<'m, F> {
     pub fn check(&self) {
         self.conns.check();
         self.wheel.check(self.conns.entries());
+        let entries = (0..).map(ConnId).zip(self.conns.entries());
+        let live = entries.filter(|(_, conn)| conn.is_live() && conn.state().is_half_open());
+        self.half_open.check(live.map(|(id, _)| id));
     }
 }
 
@@ -254,7 +306,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
 /// (`ip_vs_control_assure_ct`).
 fn assures(state: State, direction: Direction) -> bool {
     match state {
-        State::Established => true,
+        State::Established | State::SctpEstablished => true,
         State::Udp => direction == Direction::Reply,
         _ => false,
     }

@@ -55,8 +55,8 @@ knobs! {
     CacheBypass "cache_bypass" 0 OFF_ON,
         "Whether a firewall-mark service without server lets packets go where they were sent.";
     ConnReuseMode "conn_reuse_mode" 1 0..=3,
-        "Which connections a SYN from their client begins anew: 0 none, bit 0 those in TIME_WAIT \
-         and CLOSE, bit 1 also those in FIN_WAIT whose replies are not seen.";
+        "Which connections a SYN from their client begins anew: 0 none, else those in TIME_WAIT \
+         and CLOSE, with bit 1 also those in FIN_WAIT whose replies are not seen.";
     DropEntry "drop_entry" 0 DEFENCE,
         "Whether idle connections are dropped at random: 0 no, 1, 2 if entries run out, 3 yes.";
     DropPacket "drop_packet" 0 DEFENCE,

@@ -57,14 +57,21 @@ pub struct Limits {
     pub servers: u32,
     /// Connections per worker at most, of each address family.
     pub connections: u32,
+    /// Half-open connections per worker at most, of each address family.
+    pub half_open: u32,
     /// Persistence templates of all workers together at most.
     pub templates: u32,
 }
 
 impl Limits {
     /// What holds where the configuration says nothing.
-    pub const DEFAULT: Self =
-        Self { services: 1 << 14, servers: 1 << 17, connections: 1 << 20, templates: 1 << 16 };
+    pub const DEFAULT: Self = Self {
+        services: 1 << 14,
+        servers: 1 << 17,
+        connections: 1 << 20,
+        half_open: 1 << 18,
+        templates: 1 << 16,
+    };
 }
 
 impl Default for Limits {

@@ -16,6 +16,7 @@ use crate::batch::{Batch, Origin, Sink};
 use crate::conn::ConnRecord;
 use crate::conn_table::ConnTable;
 use crate::counters::{ServerCounts, WorkerCounters};
+use crate::defence::Defence;
 use crate::express::Steady;
 use crate::flows::{Cursor, Flows};
 use crate::follow::{Come, Known};
@@ -24,10 +25,12 @@ use crate::hash::Keyed;
 use crate::held::{Held, Waiting};
 use crate::icmp_error::RateLimit;
 use crate::ids::{NicId, Tick, WorkerId};
+use crate::knobs::Knob;
 use crate::limits::PORT_PROBES_PER_BATCH;
 use crate::local_ports::LocalPorts;
 use crate::network::{NetworkView, NextHop};
 use crate::random::Random;
+use crate::regime::Regime;
 use crate::snapshot::Snapshot;
 use crate::sort::{Fates, Sorted};
 use crate::stage::{Fate, Stage, Wait, Waits};
@@ -54,6 +57,8 @@ pub struct Parts<'m> {
     pub counters: Arc<WorkerCounters>,
     /// What all workers count per server.
     pub counts: Arc<ServerCounts>,
+    /// Half-open connections of each family at most.
+    pub half_open: u32,
 }
 
 /// One worker of the balancer, over frames of type `B`.
@@ -75,6 +80,7 @@ pub struct Worker<'m, B> {
     ip_id: u16,
     random: Random,
     sweep: Sweep,
+    defence: Defence,
 }
 
 /// Where a listing of a worker's connections goes on.
@@ -90,9 +96,9 @@ impl Default for ListCursor {
 impl<'m, B: Frame> Worker<'m, B> {
     /// A worker without connections.
     pub fn new(parts: Parts<'m>, now: Tick) -> Self {
-        let Parts { id, wiring, snapshot, v4, v6, counters, counts } = parts;
-        let seed = wiring.seed;
+        let Parts { id, wiring, snapshot, v4, v6, counters, counts, half_open } = parts;
         let sweep = Sweep::new(id.0, wiring.workers, now);
+        let seed = wiring.seed;
         Self {
             steering: Steering::new(&wiring, id),
             ports: LocalPorts::new(&wiring, id),
@@ -100,8 +106,8 @@ impl<'m, B: Frame> Worker<'m, B> {
             in_parts: InParts::new(Keyed::new(wiring.seed)),
             wiring,
             snapshot,
-            v4: Flows::new(v4, now),
-            v6: Flows::new(v6, now),
+            v4: Flows::new(v4, half_open, now),
+            v6: Flows::new(v6, half_open, now),
             counters,
             counts,
             held: Held::default(),
@@ -110,12 +116,18 @@ impl<'m, B: Frame> Worker<'m, B> {
             ip_id: id.0,
             random: Random::new(seed, id),
             sweep,
+            defence: Defence::new(Random::new(seed, id)),
         }
     }
 
     /// Takes a new snapshot and gives the old one back, to be freed elsewhere.
     pub fn install(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
         self.held_looked_at = None;
+        self.defence.review();
+        if snapshot.knobs.is_on(Knob::ExpireNodestConn) {
+            self.v4.begin_purge();
+            self.v6.begin_purge();
+        }
         std::mem::replace(&mut self.snapshot, snapshot)
     }
 
@@ -169,6 +181,7 @@ impl<'m, B: Frame> Worker<'m, B> {
         sink: &mut impl Sink<B>,
         witness: &mut impl Witness,
     ) -> Come {
+        self.defend(now);
         let mut sorted = Sorted::default();
         let mut stage = Stage {
             snapshot: &self.snapshot,
@@ -186,6 +199,14 @@ impl<'m, B: Frame> Worker<'m, B> {
             origin,
             now,
             steady: Steady::new(now, &self.snapshot.timeouts),
+            regime: Regime {
+                now,
+                timeouts: &self.snapshot.timeouts,
+                knobs: &self.snapshot.knobs,
+                tcp: self.defence.tcp,
+                counts: &self.counts,
+            },
+            defence: &mut self.defence,
             witness,
         };
         stage.sort(batch, (&self.v4, &self.v6), &mut sorted);
@@ -228,6 +249,7 @@ impl<'m, B: Frame> Worker<'m, B> {
         let v6 = self.v6.expire(now, &self.counts);
         self.counters.expired.add(v4.ended + v6.ended);
         let templates = self.counts.templates().sweep(&mut self.sweep, now);
+        let looks = self.look_on(now);
         if !self.held.is_empty() && self.held_looked_at != Some(now) {
             self.held_looked_at = Some(now);
             self.release_held(now, sink, witness);
@@ -236,7 +258,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             self.give_up_fragments(now, sink, witness);
         }
         self.note_levels();
-        v4.more || v6.more || templates
+        v4.more || v6.more || templates || looks
     }
 
     /// Lists connections from `cursor` on, looking at `max` entries at most; none when all were
@@ -411,8 +433,41 @@ impl<'m, B: Frame> Worker<'m, B> {
         );
     }
 
+    /// Decides once a second what is done against a flood.
+    #[inline]
+    fn defend(&mut self, now: Tick) {
+        let Self { defence, snapshot, v4, v6, .. } = self;
+        let free = || v4.conns().free().min(v6.conns().free());
+        if defence.decide(now, &snapshot.knobs, free) {
+            v4.begin_random_drops();
+            v6.begin_random_drops();
+        }
+    }
+
+    /// Ends connections before their time where a setting asks for it; work per call is bounded,
+    /// and the answer says whether there is more.
+    fn look_on(&mut self, now: Tick) -> bool {
+        self.defend(now);
+        let Self { defence, snapshot, v4, v6, counts, .. } = self;
+        let regime = Regime {
+            now,
+            timeouts: &snapshot.timeouts,
+            knobs: &snapshot.knobs,
+            tcp: defence.tcp,
+            counts,
+        };
+        let v4 = v4.look_on(snapshot, defence, &regime);
+        let v6 = v6.look_on(snapshot, defence, &regime);
+        v4 || v6
+    }
+
     fn note_levels(&self) {
         self.counters.frames.held.set((self.held.len() + self.in_parts.waiting.len()) as u64);
+        let families = [&self.v4.half_open, &self.v6.half_open];
+        let half_open = families.iter().map(|list| u64::from(list.count())).sum();
+        self.counters.half_open.set(half_open);
+        self.counters.recycled.set(self.v4.recycled + self.v6.recycled);
+        self.counters.defence.set(self.v4.dropped_at_random + self.v6.dropped_at_random);
         self.counters.connections.set(self.live().into());
     }
 }

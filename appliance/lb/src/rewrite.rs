@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Applies one direction of a connection to a packet; checksums by RFC 1624, eqn. 3.
 
-use wire::{Family, L4, Parsed, Tcp, Tuple, Udp};
+use wire::{Family, L4, Parsed, Port, Sctp, Tcp, Tuple, Udp, crc32c};
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
@@ -47,7 +47,28 @@ pub fn rewrite<F: Family>(
                 udp.csum = action.l4_delta.apply_udp(udp.csum);
             }
         }
+        L4::Sctp => return rewrite_sctp(l4, parsed, tuple),
     }
+    true
+}
+
+/// Writes the ports, which alone of all that changes the CRC covers. Of a fragmented packet whose
+/// ports change the CRC would need the length of the whole, which nobody knows yet: it stays, and
+/// the receiver drops the packet.
+#[cold]
+fn rewrite_sctp<F: Family>(l4: &mut [u8], parsed: &Parsed<F>, tuple: &Tuple<F>) -> bool {
+    let Ok((sctp, _)) = Sctp::mut_from_prefix(l4) else {
+        return false;
+    };
+    let len = (parsed.l3() + parsed.ip_len()).saturating_sub(parsed.l4());
+    let ports = |src: Port, dst: Port| {
+        let [[a, b], [c, d]] = [src, dst].map(|port| port.get().to_be_bytes());
+        [a, b, c, d]
+    };
+    let (old, new) = (ports(sctp.src, sctp.dst), ports(tuple.sport, tuple.dport));
+    let behind = len.saturating_sub(old.len());
+    (sctp.src, sctp.dst) = (tuple.sport, tuple.dport);
+    sctp.csum = crc32c::changed(sctp.csum.get(), old, new, behind).into();
     true
 }
 

@@ -7,11 +7,11 @@ use arrayvec::ArrayVec;
 use wire::{Family, Frame, Parsed};
 
 use crate::action::Action;
-use crate::admit::{Admission, Admitter, Opening};
 use crate::batch::Origin;
 use crate::conn::{Conn, Direction};
 use crate::conn_table::Probe;
 use crate::counters::{ServerCounts, TrafficCounters, WorkerCounters};
+use crate::defence::Defence;
 use crate::express::Steady;
 use crate::family::Balanced;
 use crate::flows::Flows;
@@ -23,13 +23,14 @@ use crate::local_ports::LocalPorts;
 use crate::network::{Neighbour, NextHop, NextHopId, Unresolved};
 use crate::pipeline::address;
 use crate::random::Random;
+use crate::regime::Regime;
 use crate::snapshot::{ServerView, Snapshot};
 use crate::sort::Fates;
 use crate::steer::{Steering, Wiring};
 use crate::too_big::Leaving;
 use crate::tunnel;
 use crate::verdict::{DropReason, Verdict};
-use crate::witness::{Choice, Fact, Meeting, WayOn, Witness};
+use crate::witness::{Fact, Meeting, WayOn, Witness};
 
 /// What becomes of a frame, as the phases see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +71,8 @@ impl From<DropReason> for Fate {
 /// A packet on its way through the phases.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Item<F: Family> {
-    index: u8,
-    nic: NicId,
+    pub(crate) index: u8,
+    pub(crate) nic: NicId,
     pub(crate) parsed: Parsed<F>,
     pub(crate) probe: Probe,
 }
@@ -110,6 +111,8 @@ pub(crate) struct Stage<'a, W> {
     pub(crate) origin: Origin,
     pub(crate) now: Tick,
     pub(crate) steady: Steady,
+    pub(crate) regime: Regime<'a>,
+    pub(crate) defence: &'a mut Defence,
     pub(crate) witness: &'a mut W,
 }
 
@@ -148,15 +151,23 @@ impl<'a, W: Witness> Stage<'a, W> {
         since: u32,
         frame: &mut B,
     ) -> Result<Fate, Fate> {
-        let (key, flags) = (item.parsed.key(), item.parsed.tcp_flags());
-        let hit = match flows.find(&key, item.probe, since, flags, self.now, self.counts) {
+        let hit = match flows.find(&item.parsed.key(), item.probe, since) {
+            Some(hit) if self.begins_anew(flows, item, hit) => {
+                self.admit_anew(flows, item, hit.0, frame)?
+            }
             Some(hit) => {
                 self.tell_of(flows, item, hit, Fact::Found);
                 hit
             }
             None => (self.admit(flows, item, frame)?, Direction::Request),
         };
-        let server = self.track(flows, item, hit)?;
+        let (hit, server) = match self.track(flows, item, hit) {
+            Err(DropReason::ServerRemoved) if self.ends_without_server() => {
+                let hit = self.admit_anew(flows, item, hit.0, frame)?;
+                (hit, self.track(flows, item, hit)?)
+            }
+            tracked => (hit, tracked?),
+        };
         self.tell_of(flows, item, hit, Fact::Tracked);
         self.forward(flows, item, hit, server, frame)
     }
@@ -168,82 +179,23 @@ impl<'a, W: Witness> Stage<'a, W> {
         self.steering.owner(&parsed.key(), nic, services)
     }
 
-    /// Opens a connection for a packet that has none.
-    #[inline(never)]
-    fn admit<F: Balanced, B: Frame>(
-        &mut self,
-        flows: &mut Flows<'_, F>,
-        item: &Item<F>,
-        frame: &mut B,
-    ) -> Result<ConnId, Fate> {
-        // The worker that handed it in may have known other services than we do by now.
-        let owner = |stage: &Self| stage.owner(&item.parsed, item.nic);
-        if self.origin == Origin::Worker && owner(self) != self.counters.worker {
-            return Err(Fate::Settled(Verdict::HandOff(owner(self), item.nic)));
-        }
-        let mut admitter = Admitter {
-            snapshot: self.snapshot,
-            counts: self.counts,
-            ports: self.ports,
-            keyed: self.keyed,
-            marks: &self.wiring.marks,
-            now: self.now,
-            probes: &mut self.probes,
-            random: self.random,
-        };
-        let admission = admitter.admit(flows, &item.parsed, item.nic, frame.head());
-        self.tell_of_admission(item, &admission);
-        match admission {
-            Admission::NotOurs => Err(punt(self.wiring, item.nic)),
-            Admission::Refused(DropReason::NoServer) => {
-                let (reason, error) = (DropReason::NoServer, Error::PortUnreachable);
-                Err(self.answer(item, frame, Direction::Request, reason, error))
-            }
-            Admission::Refused(reason) => Err(reason.into()),
-            Admission::Open(opening) => {
-                let Opening { conn, service, template, once } = opening;
-                let id = flows.open(conn, template, self.now, self.counts)?;
-                self.traffic(service, conn.server().slot, |counters| counters.conns.add(1));
-                self.tell_of(flows, item, (id, Direction::Request), Fact::Opened);
-                if once { Err(self.serve_once(flows, item, id, frame)) } else { Ok(id) }
-            }
-        }
-    }
-
-    /// Sends the only packet of a connection on its way, and ends the connection (one-packet
-    /// scheduling).
-    fn serve_once<F: Balanced, B: Frame>(
-        &mut self,
-        flows: &mut Flows<'_, F>,
-        item: &Item<F>,
-        id: ConnId,
-        frame: &mut B,
-    ) -> Fate {
-        let hit = (id, Direction::Request);
-        let tracked = self.track(flows, item, hit);
-        let fate = tracked.and_then(|server| self.forward(flows, item, hit, server, frame));
-        flows.close(id, self.now, self.counts);
-        fate.unwrap_or_else(|fate| fate)
-    }
-
     /// Moves the connection's state and deadline, and counts; requests to a removed server end
     /// here, without either. Returns the server, unless another one has its place by now.
     #[inline]
-    fn track<F: Balanced>(
+    pub(crate) fn track<F: Balanced>(
         &self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
         (id, direction): (ConnId, Direction),
-    ) -> Result<Option<&'a ServerView>, Fate> {
+    ) -> Result<Option<&'a ServerView>, DropReason> {
         let server = flows.conns().conn(id).ok_or(DropReason::Bug)?.server();
         let view = self.snapshot.server(server);
         let service = view.and_then(|view| view.service);
         if service.is_none() && direction == Direction::Request {
-            return Err(DropReason::ServerRemoved.into());
+            return Err(DropReason::ServerRemoved);
         }
         let (flags, bytes) = (item.parsed.tcp_flags(), item.parsed.ip_len() as u64);
-        let timeouts = &self.snapshot.timeouts;
-        flows.track(id, direction, flags, self.now, timeouts, self.counts);
+        flows.track(id, direction, flags, &self.regime);
         if let Some(service) = service {
             self.count_packet(service, server.slot, direction, bytes);
         }
@@ -429,32 +381,6 @@ impl<'a, W: Witness> Stage<'a, W> {
     ) {
         let meeting = || Meeting::of(conn, direction, self.snapshot, self.now);
         self.witness.note(item.index, || fact(meeting()));
-    }
-
-    fn tell_of_admission<F: Balanced>(&mut self, item: &Item<F>, admission: &Admission<F>) {
-        let service = || {
-            let key = item.parsed.key();
-            let services = self.snapshot.services.family::<F>();
-            services.find(key.protocol, key.tuple.destination(), || {
-                self.wiring.marks.mark(&key, item.nic)
-            })
-        };
-        self.witness.note(item.index, || Fact::NotFound);
-        let chosen = match admission {
-            Admission::Open(opening) => Some(opening.conn.server()),
-            Admission::Refused(DropReason::NoServer) => None,
-            Admission::NotOurs => {
-                let fact = || Fact::NotOurs { for_a_service: service().is_some() };
-                return self.witness.note(item.index, fact);
-            }
-            Admission::Refused(reason) => {
-                return self.witness.note(item.index, || Fact::Refused(*reason));
-            }
-        };
-        self.witness.chose(item.index, || {
-            let (servers, counts) = (&*self.snapshot.servers, self.counts);
-            Some(Choice { service: service()?, servers, counts, chosen })
-        });
     }
 }
 

@@ -132,6 +132,9 @@ drop_reasons! {
     TableFull "table_full"
         "The worker's connection table is full."
         "Raise [connections] capacity, or lower the timeouts.";
+    Defence "defence"
+        "drop_packet dropped one in some packets that would have opened a connection."
+        "Normal under a flood; --sysctl am_droprate, amemthresh and drop_packet say how many.";
     ServerRemoved "server_removed"
         "The connection's server was removed; its packets are not moved to another one."
         "Add the server again to let its connections go on, or wait until clients reconnect.";

@@ -20,7 +20,8 @@ use lb::steer::{NicWiring, Owner, Wiring};
 use lb::verdict::Verdict;
 use wire::{L4, Mac, TcpFlags, V4, V6, VecFrame, build};
 
-const LIMITS: Limits = Limits { services: 16, servers: 16, connections: 256, templates: 64 };
+const LIMITS: Limits =
+    Limits { services: 16, servers: 16, connections: 256, templates: 64, ..Limits::DEFAULT };
 const NIC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
 /// Keeps all that leaves, in memory it has from the start.
@@ -168,6 +169,7 @@ fn a_worker_allocates_nothing_whatever_it_receives() {
         wiring,
         counters: Arc::clone(&counters),
         counts: ServerCounts::new(&LIMITS),
+        half_open: LIMITS.half_open,
     };
     let mut worker = Worker::new(parts, Tick::default());
     let mut kept =

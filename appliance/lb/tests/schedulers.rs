@@ -7,7 +7,7 @@ mod lab;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddrV4};
 
-use kernel::{CLIENT, LAN, WAN, flags, send};
+use kernel::{CLIENT, Content, LAN, WAN, flags, send};
 use lab::Lab;
 use lb::ids::Tick;
 use wire::{Eth, Ipv4};
@@ -80,7 +80,7 @@ impl Replayed {
         let nic = if side == 'c' { WAN } else { LAN };
         self.now_ms += 1;
         let now = Tick::from_millis(self.now_ms);
-        let sent = send(&mut self.lab, nic, ends, Some(flags(letters)), now);
+        let sent = send(&mut self.lab, nic, ends, Content::Segment(flags(letters)), now);
         let [(left_by, frame)] = sent.as_slice() else { return "nothing".to_owned() };
         if *left_by != LAN {
             return "refused".to_owned();

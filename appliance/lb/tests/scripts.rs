@@ -62,6 +62,7 @@ scripts! {
     fullnat_tcp_open
     fullnat_udp_zero_checksum
     fullnat_v6
+    half_open_recycled
     icmp_direct
     icmp_foreign
     icmp_fullnat

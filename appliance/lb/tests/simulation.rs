@@ -48,7 +48,8 @@ fn mode(vip: &str, number: u16) -> &'static str {
 
 /// A director with all modes in both families, and so many servers in each service.
 fn lab(workers: u16, servers: u16, connections: u32) -> Lab {
-    let limits = Limits { services: 16, servers: 128, connections, templates: 64 };
+    let limits =
+        Limits { services: 16, servers: 128, connections, templates: 64, ..Limits::DEFAULT };
     let mut lab = Lab::new(Plan { workers, limits, ..Plan::default() });
     let v4 = (0..=255).flat_map(|last| [[198, 51, 100, last], [10, 0, 0, last]]).map(IpAddr::from);
     lab.know_all(v4);

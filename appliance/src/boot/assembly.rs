@@ -196,6 +196,7 @@ impl Seedling {
             v6: ConnTable::new(v6.bytes, capacity, seed).ok_or(BootError::Table)?,
             counters: self.counters,
             counts,
+            half_open: limits.half_open,
         };
         Ok(PollLoop {
             worker: Worker::<Mbuf>::new(parts, Tick::default()),

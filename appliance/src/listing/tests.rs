@@ -42,6 +42,7 @@ fn with_worker(with: impl FnOnce(&Worker<'_, VecFrame>)) {
         v6: ConnTable::new(v6.bytes_mut(), PLACES, seed).unwrap(),
         counters: WorkerCounters::new(WorkerId(0), &limits),
         counts: ServerCounts::new(&limits),
+        half_open: limits.half_open,
     };
     with(&Worker::new(parts, Tick::default()));
 }

@@ -77,7 +77,7 @@ pub trait Family: Copy + Default + Eq + Ord + Hash + Debug + Send + Sync + 'stat
         let pseudo = Self::pseudo_header_sum(src, dst, l4.len(), protocol.number());
         let csum = pseudo.plus(csum::sum(l4)).checksum();
         match protocol {
-            L4::Tcp => csum,
+            L4::Tcp | L4::Sctp => csum,
             L4::Udp => csum::nonzero(csum),
         }
     }

@@ -148,11 +148,13 @@ pub enum L4 {
     Tcp = 6,
     /// UDP, RFC 768.
     Udp = 17,
+    /// SCTP, RFC 9260.
+    Sctp = 132,
 }
 
 impl L4 {
-    /// Both, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
 
     /// The IP protocol number.
     #[inline]
@@ -168,6 +170,7 @@ impl L4 {
         match number {
             6 => Some(Self::Tcp),
             17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -178,6 +181,7 @@ impl fmt::Display for L4 {
         f.write_str(match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
         })
     }
 }
@@ -253,7 +257,7 @@ mod tests {
     fn only_protocols_that_are_balanced_have_a_number() {
         for number in 0..=u8::MAX {
             let known = L4::from_number(number).map(L4::number);
-            assert_eq!(known, [6, 17].contains(&number).then_some(number));
+            assert_eq!(known, [6, 17, 132].contains(&number).then_some(number));
         }
     }
 }

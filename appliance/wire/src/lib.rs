@@ -14,6 +14,7 @@
 //! | [`icmp`], [`icmp6`], [`icmp_error`] | ICMP, ICMPv6, what errors quote | RFC 792, RFC 4443 |
 //! | [`gre`], [`gue`] | GRE; GUE | RFC 2784, draft-ietf-intarea-gue |
 //! | [`tcp`], [`udp`] | TCP, UDP | RFC 9293, RFC 768 |
+//! | [`sctp`] | SCTP common and chunk headers | RFC 9260 |
 //!
 //! Nothing here panics, allocates on the packet path, keeps state or knows what a service is.
 #![cfg_attr(
@@ -24,6 +25,7 @@
 pub mod addr;
 pub mod arp;
 pub mod build;
+pub mod crc32c;
 pub mod csum;
 pub mod eth;
 pub mod family;
@@ -40,6 +42,7 @@ pub mod ip_header;
 pub mod ipv4;
 pub mod ipv6;
 pub mod parse;
+pub mod sctp;
 pub mod tcp;
 pub mod udp;
 pub mod verify;
@@ -63,6 +66,7 @@ pub use ipv4::Ipv4;
 pub use ipv6::{Ipv6, Ipv6Fragment};
 pub use parse::plain::{Plain, PlainFamily, parse_plain};
 pub use parse::{Malformed, Outcome, Parsed, parse};
+pub use sctp::{Sctp, SctpChunk, SctpEvent};
 pub use tcp::{Tcp, TcpFlags};
 pub use udp::Udp;
 pub use verify::verify;

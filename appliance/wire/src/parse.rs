@@ -4,8 +4,7 @@
 //! A [`Parsed`] can only be made here and in [`crate::fragment`]: a TCP or UDP packet whose fixed
 //! headers lie in the first segment and whose length fields agree with each other and with the
 //! frame. What the balancer does not understand is not ours (the host may); what lies about itself
-//! is bad.
-//! L4 checksums are not verified, as in IPVS: a bad one stays bad for the receiver to find.
+//! is bad. L4 checksums are not verified, as in IPVS: a bad one stays bad for the receiver to find.
 //!
 //! Standards: RFC 791, RFC 1122 §3.2.1 (what a host discards), RFC 8200, RFC 9293, RFC 768.
 
@@ -13,7 +12,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::fragment::{Fragment, Piece};
 use crate::ipv6::{self, Walked};
-use crate::{Eth, Family, FlowKey, Ipv4, Ipv6, L4, Port, Tcp, TcpFlags, Tuple, Udp};
+use crate::{Eth, Family, FlowKey, Ipv4, Ipv6, L4, Port, Sctp, SctpChunk};
+use crate::{SctpEvent, Tcp, TcpFlags, Tuple, Udp};
 use crate::{V4, V6, csum, eth, ipv4};
 
 pub mod plain;
@@ -108,7 +108,8 @@ impl<F: Family> Parsed<F> {
         self.dont_fragment
     }
 
-    /// TCP control bits; none for UDP.
+    /// TCP control bits; none for UDP. For SCTP those that [`SctpEvent::from_flags`] reads: SYN for
+    /// INIT, RST for ABORT.
     #[inline]
     #[must_use]
     pub const fn tcp_flags(&self) -> TcpFlags {
@@ -357,6 +358,7 @@ impl Transport {
         match protocol {
             L4::Tcp => Self::read_tcp(l4, len),
             L4::Udp => Self::read_udp(l4, len),
+            L4::Sctp => Self::read_sctp(l4, len),
         }
     }
 
@@ -367,6 +369,7 @@ impl Transport {
             // A datagram's length is that of the whole.
             L4::Udp if len < size_of::<Udp>() => Err(Malformed::TruncatedL4),
             L4::Udp => Self::read_udp(l4, usize::from(u16::MAX)),
+            L4::Sctp => Self::read_sctp(l4, len),
         };
         read.map_err(|reason| match reason {
             Malformed::TruncatedL4 | Malformed::BadTcpHeaderLength => Malformed::TinyFragment,
@@ -396,6 +399,17 @@ impl Transport {
             return Err(Malformed::BadUdpLength);
         }
         Ok(Self { sport: udp.src, dport: udp.dst, protocol: L4::Udp, flags: TcpFlags::NONE })
+    }
+
+    /// A packet without a chunk is none.
+    fn read_sctp(l4: &[u8], len: usize) -> Result<Self, Malformed> {
+        if len < size_of::<Sctp>() + size_of::<SctpChunk>() {
+            return Err(Malformed::TruncatedL4);
+        }
+        let (sctp, chunks) = Sctp::ref_from_prefix(l4).map_err(|_| Malformed::SplitHeaders)?;
+        let chunks = chunks.get(..len - size_of::<Sctp>()).unwrap_or(chunks);
+        let event = SctpEvent::of_chunks(chunks).ok_or(Malformed::SplitHeaders)?;
+        Ok(Self { sport: sctp.src, dport: sctp.dst, protocol: L4::Sctp, flags: event.as_flags() })
     }
 
     #[inline]

@@ -5,12 +5,12 @@
 //! Tunnelled packets (IPIP, 6in4, 4in6, 6in6) are followed inwards. Parts of packets and unknown
 //! protocols pass, since there is nothing whole to sum; so do the packets that ICMP errors quote.
 
-use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::ipv4::{PROTOCOL_ICMP, PROTOCOL_IPIP};
 use crate::ipv6::{self, NEXT_ICMP6, PROTOCOL_IPV6, Walked};
-use crate::{Eth, Family, FamilyId, Ipv4, Ipv6, L4, Sum, Udp, V4, V6, csum, eth};
+use crate::{Eth, Family, FamilyId, Ipv4, Ipv6, L4, Sctp, Sum, Udp, V4, V6, crc32c, csum, eth};
 
 /// What is wrong with a frame that [`verify`] refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum Fault {
     /// The UDP checksum.
     #[error("the UDP checksum is not that of the datagram")]
     Udp,
+    /// The CRC32c of SCTP.
+    #[error("the SCTP checksum is not that of the packet")]
+    Sctp,
     /// No UDP checksum, on IPv6.
     #[error("a UDP datagram over IPv6 must have a checksum")]
     UdpWithoutChecksum,
@@ -99,8 +102,16 @@ fn verify_content<F: Family>(
             Some(datagram) => summed(datagram, Fault::Udp),
             None => Ok(()),
         },
+        Some(L4::Sctp) => verify_sctp(body),
         None => Ok(()),
     }
+}
+
+fn verify_sctp(body: &[u8]) -> Result<(), Fault> {
+    let (sctp, rest) = Sctp::ref_from_prefix(body).map_err(|_| Fault::Truncated)?;
+    let zeroed = Sctp { csum: 0.into(), ..*sctp };
+    let right = crc32c::crc32c(&[zeroed.as_bytes(), rest].concat());
+    if sctp.csum.get() == right { Ok(()) } else { Err(Fault::Sctp) }
 }
 
 /// The part of an IP payload that a UDP checksum covers; none if there is rightly no checksum.

@@ -4,7 +4,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::net::IpAddr;
-use wire::{FlowKey, Frame, L4, Outcome, TcpFlags, V4, V6, VecFrame};
+use wire::{FlowKey, Frame, L4, Outcome, SctpEvent, TcpFlags, V4, V6, VecFrame};
 use wire::{build, parse, parse_plain, verify};
 
 /// What a whole packet is made of.
@@ -29,6 +29,11 @@ impl Spec {
         match self.protocol {
             L4::Tcp => ip.tcp(sport, dport).flags(TcpFlags(self.flags)).payload(&self.payload),
             L4::Udp => ip.udp(sport, dport).payload(&self.payload),
+            L4::Sctp => {
+                let events = SctpEvent::ALL;
+                let event = events[usize::from(self.flags) % events.len()];
+                ip.sctp(sport, dport, event, &self.payload)
+            }
         }
     }
 }

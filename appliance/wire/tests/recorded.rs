@@ -50,6 +50,7 @@ fn nat<F: Family>(frame: &mut [u8], key: FlowKey<F>, l4: usize, server: Endpoint
             udp.dst = new.dport;
             udp.csum = delta.apply_udp(udp.csum);
         }
+        wire::L4::Sctp => panic!("none is recorded"),
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn service_key(service: VirtualService) -> Result<ServiceKey, Unavail
             let protocol = match transport {
                 Transport::Tcp => L4::Tcp,
                 Transport::Udp => L4::Udp,
-                Transport::Sctp => return Err(Unavailable::Sctp),
+                Transport::Sctp => L4::Sctp,
             };
             Ok(ServiceKey::Endpoint { protocol, address, port })
         }
@@ -45,6 +45,7 @@ pub(crate) fn transport(protocol: L4) -> Transport {
     match protocol {
         L4::Tcp => Transport::Tcp,
         L4::Udp => Transport::Udp,
+        L4::Sctp => Transport::Sctp,
     }
 }
 

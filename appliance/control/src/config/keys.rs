@@ -30,7 +30,7 @@ pub(super) const ROUTE: Keys = ("route", &["to", "via", "nic", "src"]);
 pub(super) const MARK: Keys =
     ("mark", &["mark", "protocol", "source", "destination", "ports", "nic"]);
 pub(super) const CONNECTIONS: Keys = ("connections", &["capacity"]);
-pub(super) const LIMITS: Keys = ("limits", &["services", "servers", "templates"]);
+pub(super) const LIMITS: Keys = ("limits", &["half_open", "services", "servers", "templates"]);
 pub(super) const TIMEOUTS: Keys = ("timeouts", &TIMEOUT_KEYS);
 pub(super) const IPVS: Keys = ("ipvs", &KNOB_KEYS);
 pub(super) const LOCAL_PORTS: Keys = ("local_ports", &["range"]);
@@ -98,7 +98,7 @@ pub(super) fn nearest(written: &str, known: &[&'static str]) -> Option<&'static 
 pub(super) const UNAVAILABLE: [(&str, &str); 1] = [(CONTROL.0, "netlink")];
 
 /// The key of each state's timeout.
-pub(super) const TIMEOUT_STATES: [(&str, State); 12] = [
+pub(super) const TIMEOUT_STATES: [(&str, State); 26] = [
     ("tcp_none", State::None),
     ("tcp_established", State::Established),
     ("tcp_syn_sent", State::SynSent),
@@ -111,6 +111,20 @@ pub(super) const TIMEOUT_STATES: [(&str, State); 12] = [
     ("tcp_listen", State::Listen),
     ("tcp_syn_ack", State::SynAck),
     ("udp", State::Udp),
+    ("sctp_none", State::SctpNone),
+    ("sctp_init1", State::SctpInit1),
+    ("sctp_init", State::SctpInit),
+    ("sctp_cookie_sent", State::SctpCookieSent),
+    ("sctp_cookie_replied", State::SctpCookieReplied),
+    ("sctp_cookie_wait", State::SctpCookieWait),
+    ("sctp_cookie", State::SctpCookie),
+    ("sctp_cookie_echoed", State::SctpCookieEchoed),
+    ("sctp_established", State::SctpEstablished),
+    ("sctp_shutdown_sent", State::SctpShutdownSent),
+    ("sctp_shutdown_received", State::SctpShutdownReceived),
+    ("sctp_shutdown_ack_sent", State::SctpShutdownAckSent),
+    ("sctp_rejected", State::SctpRejected),
+    ("sctp_closed", State::SctpClosed),
 ];
 
 const TIMEOUT_KEYS: [&str; TIMEOUT_STATES.len()] = {

@@ -145,13 +145,13 @@ fn capacity(top: &Section<'_>) -> Result<Capacity, ConfigError> {
     let default = Capacity::default();
     let connections = top.one(keys::CONNECTIONS)?;
     let limits = top.one(keys::LIMITS)?;
+    let places = 1..=CONNECTIONS_MAX;
+    let unit = " connections";
+    let connections = connections.number("capacity", default.connections, places, unit)?;
+    let quarter = (connections / 4).max(1);
     Ok(Capacity {
-        connections: connections.number(
-            "capacity",
-            default.connections,
-            1..=CONNECTIONS_MAX,
-            " connections",
-        )?,
+        connections,
+        half_open: limits.number("half_open", quarter, 1..=connections, unit)?,
         services: limits.number("services", default.services, 1..=1 << 20, "")?,
         servers: limits.number("servers", default.servers, 1..=1 << 22, "")?,
         templates: limits.number("templates", default.templates, 1..=1 << 24, "")?,

@@ -155,11 +155,11 @@ fn values_of_sections_reach_their_places() {
     assert_eq!(config.workers, workers);
     assert_eq!(
         config.capacity,
-        Capacity { connections: 1000, services: 16, servers: 32, templates: 64 }
+        Capacity { connections: 1000, half_open: 250, services: 16, servers: 32, templates: 64 }
     );
     assert_eq!(
         config.limits(),
-        Limits { services: 16, servers: 32, connections: 334, templates: 64 }
+        Limits { services: 16, servers: 32, connections: 334, templates: 64, half_open: 84 }
     );
     let mut timeouts = Timeouts::default();
     timeouts.set(lb::tcp_state::State::Established, 3600);

@@ -5,7 +5,8 @@ use lb::ids::{NicId, Tick};
 use lb::limits::Limits;
 use wire::{TcpFlags, VecFrame, build};
 
-const LIMITS: Limits = Limits { services: 1, servers: 1, connections: 1, templates: 1 };
+const LIMITS: Limits =
+    Limits { services: 1, servers: 1, connections: 1, templates: 1, ..Limits::DEFAULT };
 
 fn loss(frames: u64) -> Loss {
     Loss { cause: "no_route".into(), frames, remedy: "", last: None }

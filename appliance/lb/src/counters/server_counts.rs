@@ -173,7 +173,8 @@ mod tests {
     use super::*;
 
     fn counts(upper: u32, lower: u32) -> Arc<ServerCounts> {
-        let limits = Limits { services: 1, servers: 1, connections: 1, templates: 0 };
+        let limits =
+            Limits { services: 1, servers: 1, connections: 1, templates: 0, ..Limits::DEFAULT };
         let counts = ServerCounts::new(&limits);
         counts.set_thresholds(0, Thresholds { upper, lower });
         counts

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddrV4};
 
 use lb::ids::{NicId, Tick};
 use wire::build;
-use wire::{TcpFlags, VecFrame};
+use wire::{SctpEvent, TcpFlags, VecFrame};
 
 use crate::lab::{Lab, Nic, Plan, mac_of};
 
@@ -38,21 +38,48 @@ pub fn sections(recording: &str) -> Vec<(String, Vec<String>)> {
     sections
 }
 
-/// A segment, or without flags a datagram, from one endpoint to another; receives and sends it.
+/// What a packet carries.
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[derive(Clone, Copy)]
+pub enum Content<'a> {
+    Segment(TcpFlags),
+    Datagram,
+    /// An SCTP chunk by the name that the recordings give it.
+    Chunk(&'a str),
+}
+
+/// A packet from one endpoint to another; receives and sends it.
 pub fn send(
     lab: &mut Lab,
     nic: NicId,
     [from, to]: [SocketAddrV4; 2],
-    flags: Option<TcpFlags>,
+    content: Content<'_>,
     now: Tick,
 ) -> Vec<(NicId, VecFrame)> {
     let ether = build::eth().src(mac_of(IpAddr::V4(*from.ip())));
     let packet = ether.dst(lab.plan().nics[nic.index()].mac).ipv4(*from.ip(), *to.ip());
-    let bytes = match flags {
-        Some(flags) => packet.tcp(from.port(), to.port()).flags(flags).payload(b""),
-        None => packet.udp(from.port(), to.port()).payload(b"a"),
+    let bytes = match content {
+        Content::Segment(flags) => packet.tcp(from.port(), to.port()).flags(flags).payload(b""),
+        Content::Datagram => packet.udp(from.port(), to.port()).payload(b"a"),
+        Content::Chunk(name) => packet.sctp(from.port(), to.port(), event(name), &[0; 16]),
     };
     lab.receive([(nic, VecFrame::new(&bytes))], now).sent
+}
+
+fn event(name: &str) -> SctpEvent {
+    match name {
+        "DATA" | "SACK" | "HB" | "HBACK" => SctpEvent::Data,
+        "INIT" => SctpEvent::Init,
+        "INITACK" => SctpEvent::InitAck,
+        "CE" => SctpEvent::CookieEcho,
+        "CA" => SctpEvent::CookieAck,
+        "SHUT" => SctpEvent::Shutdown,
+        "SHUTACK" => SctpEvent::ShutdownAck,
+        "SHUTCOMP" => SctpEvent::ShutdownComplete,
+        "ERR" => SctpEvent::Error,
+        "ABORT" => SctpEvent::Abort,
+        _ => panic!("no SCTP chunk: {name}"),
+    }
 }
 
 /// Flags by their letters.

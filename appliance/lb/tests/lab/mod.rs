@@ -73,7 +73,13 @@ impl Default for Plan {
         Self {
             workers: 1,
             owner: Owner::Hash,
-            limits: Limits { services: 64, servers: 256, connections: 1024, templates: 64 },
+            limits: Limits {
+                services: 64,
+                servers: 256,
+                connections: 1024,
+                templates: 64,
+                ..Limits::DEFAULT
+            },
             local_ports: 1025..=32767,
             rss: None,
             marks: Vec::new(),

@@ -8,7 +8,7 @@ use zerocopy::network_endian::{U16, U32};
 
 use super::{Checksum, EthFrame, IcmpMessage, TcpSegment, UdpDatagram};
 use crate::ipv6::NEXT_FRAGMENT;
-use crate::{Addr4, Addr6, Family, Ipv4, Ipv6, Ipv6Fragment, Sum, V4, V6, csum, ipv4};
+use crate::{Addr4, Addr6, Family, Ipv4, Ipv6, Ipv6Fragment, SctpEvent, Sum, V4, V6, csum, ipv4};
 
 /// An IP packet whose content is still to be named; TTL 64 and otherwise zeros unless set.
 #[derive(Clone, Debug)]
@@ -147,6 +147,12 @@ impl IpPacket {
     /// Carries a UDP datagram.
     pub fn udp(self, sport: u16, dport: u16) -> UdpDatagram {
         UdpDatagram::new(self, sport, dport)
+    }
+
+    /// Carries one SCTP chunk with this body, or several if the body goes on with more of them.
+    #[must_use]
+    pub fn sctp(self, sport: u16, dport: u16, event: SctpEvent, body: &[u8]) -> Vec<u8> {
+        super::transport::sctp(self, [sport, dport], event, body)
     }
 
     /// Carries an ICMP message, or an ICMPv6 message if the packet is IPv6.

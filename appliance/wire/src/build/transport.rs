@@ -8,7 +8,7 @@ use super::ip::padded_options;
 use super::{Checksum, IpPacket};
 use crate::ipv4::PROTOCOL_ICMP;
 use crate::ipv6::NEXT_ICMP6;
-use crate::{Icmp, L4, Port, Sum, Tcp, TcpFlags, Udp, csum};
+use crate::{Icmp, L4, Port, Sctp, SctpChunk, SctpEvent, Sum, Tcp, TcpFlags, Udp, crc32c, csum};
 
 /// A TCP segment whose data is still to be named; ACK set and window 65535 unless set.
 #[derive(Clone, Debug)]
@@ -145,6 +145,26 @@ impl UdpDatagram {
         header.csum = self.checksum.field(right);
         self.ip.wrap(L4::Udp.number(), &[header.as_bytes(), payload].concat())
     }
+}
+
+/// A packet of one SCTP chunk, its checksum right.
+pub(super) fn sctp(
+    ip: IpPacket,
+    [sport, dport]: [u16; 2],
+    event: SctpEvent,
+    body: &[u8],
+) -> Vec<u8> {
+    let len = U16::new((size_of::<SctpChunk>() + body.len()) as u16);
+    let chunk = SctpChunk { kind: event.kind(), flags: 0, len };
+    let mut header = Sctp {
+        src: Port::new(sport),
+        dst: Port::new(dport),
+        verification_tag: U32::new(1),
+        csum: 0.into(),
+    };
+    let bytes = |header: &Sctp| [header.as_bytes(), chunk.as_bytes(), body].concat();
+    header.csum = crc32c::crc32c(&bytes(&header)).into();
+    ip.wrap(L4::Sctp.number(), &bytes(&header))
 }
 
 /// An ICMP or ICMPv6 message whose body is still to be named.

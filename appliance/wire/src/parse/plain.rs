@@ -197,6 +197,7 @@ pub fn parse_plain<F: PlainFamily>(head: &[u8], chain_len: usize) -> Option<Pars
             let is_whole = (size_of::<crate::Udp>()..=payload_len).contains(&len);
             is_whole.then_some((L4::Udp, TcpFlags::NONE))?
         }
+        L4::Sctp => return None,
     };
     Some(Parsed {
         key: FlowKey { tuple: plain.tuple, protocol },

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Connections that begin: for a packet that finds none, or finds one that it outlives.
+//!
+//! A client that opens anew from a port it used before gets a server as if it were new
+//! (`conn_reuse_mode`, `ip_vs_core.c: is_new_conn_expected`); with `expire_nodest_conn` so does
+//! one whose server was removed, or takes no new connections.
+
+use wire::Frame;
+
+use crate::admit::{Admission, Admitter, Opening};
+use crate::batch::Origin;
+use crate::conn::Direction;
+use crate::family::Balanced;
+use crate::flows::Flows;
+use crate::icmp_error::Error;
+use crate::ids::ConnId;
+use crate::knobs::Knob;
+use crate::stage::{Fate, Item, Stage, punt};
+use crate::tcp_state::State;
+use crate::verdict::{DropReason, Verdict};
+use crate::witness::{Choice, Fact, Witness};
+
+/// The bit of `conn_reuse_mode` for connections in FIN_WAIT whose replies are not seen.
+const ONE_SIDED: u32 = 2;
+
+impl<W: Witness> Stage<'_, W> {
+    /// Whether a packet is the first of another connection than the one that it found.
+    #[inline]
+    pub(crate) fn begins_anew<F: Balanced>(
+        &self,
+        flows: &Flows<'_, F>,
+        item: &Item<F>,
+        (id, direction): (ConnId, Direction),
+    ) -> bool {
+        item.parsed.tcp_flags().syn()
+            && direction == Direction::Request
+            && self.is_outlived(flows, id)
+    }
+
+    #[cold]
+    fn is_outlived<F: Balanced>(&self, flows: &Flows<'_, F>, id: ConnId) -> bool {
+        let mode = self.regime.knobs.value(Knob::ConnReuseMode);
+        let Some(conn) = flows.conns().conn(id).filter(|_| mode != 0) else {
+            return false;
+        };
+        if self.ends_without_server()
+            && self.snapshot.server(conn.server()).is_some_and(|server| server.weight == 0)
+        {
+            return true;
+        }
+        let one_sided = conn.state() == State::FinWait && !conn.traits().sees_replies;
+        (conn.state().is_over() || one_sided && mode & ONE_SIDED != 0) && !flows.is_persistent(id)
+    }
+
+    /// Whether a connection ends with its server.
+    pub(crate) fn ends_without_server(&self) -> bool {
+        self.regime.knobs.is_on(Knob::ExpireNodestConn)
+    }
+
+    /// Ends a connection and opens another one for the packet that found it.
+    #[cold]
+    pub(crate) fn admit_anew<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        item: &Item<F>,
+        found: ConnId,
+        frame: &mut B,
+    ) -> Result<(ConnId, Direction), Fate> {
+        flows.end(found, &self.regime);
+        Ok((self.admit(flows, item, frame)?, Direction::Request))
+    }
+
+    /// Opens a connection for a packet that has none.
+    #[inline(never)]
+    pub(crate) fn admit<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        item: &Item<F>,
+        frame: &mut B,
+    ) -> Result<ConnId, Fate> {
+        // The worker that handed it in may have known other services than we do by now.
+        let owner = |stage: &Self| stage.owner(&item.parsed, item.nic);
+        if self.origin == Origin::Worker && owner(self) != self.counters.worker {
+            return Err(Fate::Settled(Verdict::HandOff(owner(self), item.nic)));
+        }
+        let mut admitter = Admitter {
+            snapshot: self.snapshot,
+            counts: self.counts,
+            ports: self.ports,
+            keyed: self.keyed,
+            marks: &self.wiring.marks,
+            now: self.now,
+            probes: &mut self.probes,
+            random: self.random,
+            defence: self.defence,
+        };
+        let admission = admitter.admit(flows, &item.parsed, item.nic, frame.head());
+        self.tell_of_admission(item, &admission);
+        match admission {
+            Admission::NotOurs => Err(punt(self.wiring, item.nic)),
+            Admission::Refused(DropReason::NoServer) => {
+                let (reason, error) = (DropReason::NoServer, Error::PortUnreachable);
+                Err(self.answer(item, frame, Direction::Request, reason, error))
+            }
+            Admission::Refused(reason) => Err(reason.into()),
+            Admission::Open(opening) => {
+                let Opening { conn, service, template, once } = opening;
+                let id = flows.open(conn, template, &self.regime)?;
+                self.traffic(service, conn.server().slot, |counters| counters.conns.add(1));
+                self.tell_of(flows, item, (id, Direction::Request), Fact::Opened);
+                if once { Err(self.serve_once(flows, item, id, frame)) } else { Ok(id) }
+            }
+        }
+    }
+
+    /// Sends the only packet of a connection on its way, and ends the connection (one-packet
+    /// scheduling).
+    fn serve_once<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        item: &Item<F>,
+        id: ConnId,
+        frame: &mut B,
+    ) -> Fate {
+        let hit = (id, Direction::Request);
+        let tracked = self.track(flows, item, hit).map_err(Fate::from);
+        let fate = tracked.and_then(|server| self.forward(flows, item, hit, server, frame));
+        flows.end(id, &self.regime);
+        fate.unwrap_or_else(|fate| fate)
+    }
+
+    fn tell_of_admission<F: Balanced>(&mut self, item: &Item<F>, admission: &Admission<F>) {
+        let service = || {
+            let key = item.parsed.key();
+            let services = self.snapshot.services.family::<F>();
+            services.find(key.protocol, key.tuple.destination(), || {
+                self.wiring.marks.mark(&key, item.nic)
+            })
+        };
+        self.witness.note(item.index, || Fact::NotFound);
+        let chosen = match admission {
+            Admission::Open(opening) => Some(opening.conn.server()),
+            Admission::Refused(DropReason::NoServer) => None,
+            Admission::NotOurs => {
+                let fact = || Fact::NotOurs { for_a_service: service().is_some() };
+                return self.witness.note(item.index, fact);
+            }
+            Admission::Refused(reason) => {
+                return self.witness.note(item.index, || Fact::Refused(*reason));
+            }
+        };
+        self.witness.chose(item.index, || {
+            let (servers, counts) = (&*self.snapshot.servers, self.counts);
+            Some(Choice { service: service()?, servers, counts, chosen })
+        });
+    }
+}
