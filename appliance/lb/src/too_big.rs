@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How packets leave, and what becomes of those that are longer than their way on allows.
 //!
-//! Of these one that may be fragmented leaves in fragments, in a tunnel its outer packet; the sender of
-//! another learns by ICMP how long it may be (RFC 1191, RFC 8201).
+//! Of these one that may be fragmented leaves in fragments, in a tunnel its outer packet; the
+//! sender of another learns by ICMP how long it may be (RFC 1191, RFC 8201).
 
 use wire::{Family, FamilyId, Frame, Parsed, ipv6};
 
