@@ -24,7 +24,8 @@ const WORDS: &[&str] = &[
     "192.0.2.1:80", "192.0.2.2:80", "10.0.0.11", "10.0.0.12:8080", "10.0.0.2", "[2001:db8::1]:80",
     "2001:db8::9", "rr", "wrr", "lc", "wlc", "sh", "sh-port", "gue", "ipip", "0", "1", "7", "60",
     "255.255.255.0", "64", "--", "-", "", "a b", "\"", "-mw7", "-At192.0.2.1:80", "--weight=5",
-    ".", "\u{e9}",
+    ".", "\u{e9}", "--atomic", "--client", "198.51.100.0/24", "--vip", "--mss", "auto", "1400",
+    "--sysctl", "drop_entry=1", "--sched-flags", "sh-fallback", "flag-3", "mh", "sip", "none",
 ];
 
 /// Lines that are likely to change something.
@@ -37,7 +38,13 @@ const CHANGES: &[&str] = &[
     "-a -u [2001:db8::1]:53 -r 2001:db8::9 -g", "-e -t 192.0.2.1:80 -r 10.0.0.11 -g -w 9",
     "-d -t 192.0.2.1:80 -r 10.0.0.11", "-P -t 192.0.2.1:80 -z 10.0.0.2",
     "-P -u [2001:db8::1]:53 -z 2001:db8::2", "-Q -t 192.0.2.1:80 -z 10.0.0.2", "-Z",
-    "-a -t 192.0.2.1:80 -r 224.0.0.1 -m", "--set 100 0 0",
+    "-a -t 192.0.2.1:80 -r 224.0.0.1 -m", "--set 100 0 0", "-A -f 5 -s sh -b sh-port,flag-3",
+    "-A -f 4294967295 -6 -p 9 -M 64", "-a -f 5 -r 10.0.0.11:8080 -m -x 9 -y 3",
+    "-A -t 192.0.2.3 -p 60 -M 255.255.0.0 --pe sip", "-A -u 192.0.2.3:53 -o",
+    "-a -t 192.0.2.1:80 -r 10.0.0.14 -i --tun-type gue --tun-port 6080 --tun-csum",
+    "-a -t 192.0.2.1:80 -r 2001:db8::9 -i --tun-type gre", "--start-daemon master",
+    "--start-daemon backup --mcast-interface dummy0", "--stop-daemon backup",
+    "-e -t 192.0.2.1:80 -r 10.0.0.11 -m -x 3 -y 9", "--sysctl drop_entry=1",
 ];
 
 fn some_words() -> impl Strategy<Value = Vec<String>> {
