@@ -3,6 +3,7 @@
 
 mod running;
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
@@ -42,7 +43,7 @@ fn sighup_takes_over_the_timeouts_that_changed_in_the_file_and_names_the_rest() 
     assert_eq!(client.ask("--set 1000 0 0"), ["OK 0"]);
     folder.write("lb.toml", &format!("{NULL}[timeouts]\ntcp_fin_wait = 100\nudp = 7\n"));
     director.signal(Signal::HUP);
-    director.says("[timeouts] read again; in force: udp = 7");
+    director.says("[timeouts], [ipvs] read again; in force: udp = 7");
     let timeouts = "Timeout (tcp tcpfin udp): 1000 100 7";
     assert_eq!(client.ask("-L --timeout"), [timeouts, "OK 0"]);
     folder.write("lb.toml", &NULL.replace("capacity = 1024", "capacity = 2048"));
@@ -129,6 +130,9 @@ fn connections_in_a_large_table_are_listed_in_time_whatever_the_workers_do_when_
     folder.capture("in.pcap", &frames);
     let director = folder.start().ready();
     let mut client = director.client();
+    let asked = RefCell::new(director.client());
+    let all_came = || asked.borrow_mut().ask("-L -n --stats --exact").join(" ").contains(" 3000 ");
+    director.waits(all_came, "3000 packets of the service");
     let listed = client.ask("-L -n -c");
     assert_eq!(listed.last().map(String::as_str), Some("OK 0"), "{:?}", listed.last());
     let lines = || listed.iter().filter(|line| line.starts_with("TCP"));
