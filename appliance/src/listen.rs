@@ -85,6 +85,8 @@ pub struct Desk<P> {
     cameras: Mutex<Cameras>,
     unread: Unread,
     allowance: Allowance,
+    /// The origin of the workers' time.
+    start: std::time::Instant,
 }
 
 impl<P: Plane> Desk<P> {
@@ -96,6 +98,7 @@ impl<P: Plane> Desk<P> {
         allowance: Allowance,
     ) -> Self {
         Self {
+            start: cameras.start,
             director: RefCell::new(director),
             readers: Mutex::new(readers),
             cameras: Mutex::new(cameras),

@@ -11,10 +11,11 @@ use lb::catalog::Catalog;
 use lb::conn::ConnRecord;
 use lb::counters::{Figures, Traffic};
 use lb::service::{
-    ClientMask, ForwardMode, Persistence, Server, ServerKey, ServerOptions, Service, ServiceKey,
-    ServiceOptions, Tunnel, TunnelChecksum,
+    ClientMask, Engine, ForwardMode, Persistence, Server, ServerKey, ServerOptions, Service,
+    ServiceKey, ServiceOptions, Tunnel, TunnelChecksum,
 };
 use lb::tcp_state::{State, Timeouts};
+use lb::templates::TemplateRecord;
 use wire::FamilyId;
 
 use crate::apply::convert;
@@ -102,6 +103,24 @@ pub fn put_connection(out: &mut String, record: &ConnRecord, catalog: &Catalog) 
     let _ = writeln!(out, "{protocol:<3} {expires:<6} {state:<11} {client:<18} {vip:<18} {server}");
 }
 
+/// Appends a persistence template's line of `-L -c`, or nothing if its server's place was given
+/// away.
+pub fn put_template(out: &mut String, record: &TemplateRecord, catalog: &Catalog, format: Format) {
+    let Some((_, server)) = catalog.server_name(record.server) else {
+        return;
+    };
+    let expires = format!("{:02}:{:02}", record.expires_s / 60, record.expires_s % 60);
+    let protocol = record.protocol.map_or("IP", |protocol| convert::transport(protocol).name());
+    let state = if record.assured { "ASSURED" } else { "NONE" };
+    let (client, vip) = (endpoint(record.client, 0), endpoint(record.vip, record.port));
+    let server = endpoint(server.address, record.server_port(server.port));
+    let _ = write!(out, "{protocol:<3} {expires:<6} {state:<11} {client:<18} {vip:<18} ");
+    let _ = match record.call().filter(|_| format.columns == Columns::PersistentConn) {
+        Some(call) => writeln!(out, "{server:<16} {:<18} {call}", Engine::Sip.name()),
+        None => writeln!(out, "{server}"),
+    };
+}
+
 struct Listing<'a> {
     out: String,
     figures: &'a Figures,
@@ -168,7 +187,10 @@ impl Listing<'_> {
             Columns::Thresholds => {
                 format!("{:<10} {:<10}", server.options.upper, server.options.lower)
             }
-            Columns::PersistentConn => format!("{weight:<9} {:<11}", 0),
+            Columns::PersistentConn => {
+                let templates = counts.templates().of_server(server.id.slot);
+                format!("{weight:<9} {templates:<11}")
+            }
             Columns::TunnelInfo => {
                 let tunnel = tunnel_info(&server.options);
                 format!("{mode:<7} {tunnel:<13} {weight:<6}")

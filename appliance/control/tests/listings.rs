@@ -4,7 +4,9 @@
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod harness;
 
-use control::command::Format;
+use std::net::IpAddr;
+
+use control::command::{Columns, Format};
 use control::listing;
 use control::locals::LocalConns;
 use control::reply::Reply;
@@ -13,8 +15,10 @@ use control::words::LINE_MAX;
 use harness::{Hosts, LIMITS, director, director_with, exchange, run, send};
 use lb::conn::ConnRecord;
 use lb::counters::WorkerCounters;
-use lb::ids::{Tick, WorkerId};
+use lb::hash::Keyed;
+use lb::ids::{Seed, Tick, WorkerId};
 use lb::tcp_state::State;
+use lb::templates::{CallId, TemplateKey};
 use lb::verdict::DropReason;
 use wire::L4;
 
@@ -189,6 +193,40 @@ pro expire state       source             virtual            destination
     listing::put_connection(&mut out, &record, director.catalog());
     let line = "TCP 14:59  ESTABLISHED 198.51.100.7:40000 192.0.2.1:80       10.0.0.11:8080\n";
     assert_eq!(out, format!("{heading}{line}"));
+}
+
+#[test]
+fn templates_are_listed_as_the_kernel_was_seen_to_list_them() {
+    let rules = "-A -u 10.1.0.80:5060 -s rr -p 300 --pe sip\n\
+                 -a -u 10.1.0.80:5060 -r 10.2.0.11:5060 -m -w 1\n";
+    let mut director = restored(rules);
+    let server = director.catalog().services().next().unwrap().servers[0].id;
+    let keyed = Keyed::new(Seed::fixed(1));
+    let (client, now) = (IpAddr::from([10, 1, 0, 3]), Tick::default());
+    let call = CallId::new(b"abc123@host", &keyed);
+    let templates = director.figures().counts().templates();
+    for (key, call) in [
+        (TemplateKey::address(L4::Udp, client, [10, 1, 0, 80].into(), 5060), Some(call)),
+        (TemplateKey::mark(client, 5), None),
+    ] {
+        templates.bind(&key.complete(call, &keyed), server, 300, now).unwrap();
+    }
+    let format = |columns| Format { columns, ..Format::default() };
+    let list = |format| {
+        let mut out = String::new();
+        let put = |record| listing::put_template(&mut out, &record, director.catalog(), format);
+        director.figures().counts().templates().list(0, u32::MAX, Tick::from_millis(1), put);
+        out
+    };
+    let plain = "\
+UDP 04:59  NONE        10.1.0.3:0         10.1.0.80:5060     10.2.0.11:5060
+IP  04:59  NONE        10.1.0.3:0         0.0.0.5:0          10.2.0.11:0
+";
+    assert_eq!(list(format(Columns::Plain)), plain);
+    let call = "10.2.0.11:5060   sip                abc123@host\n";
+    assert!(list(format(Columns::PersistentConn)).contains(call));
+    let counts = "  -> 10.2.0.11:5060               1         2           0          0         \n";
+    assert!(run(&mut director, "-Ln --persistent-conn").body.ends_with(counts));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::conn::ConnRecord;
 use crate::network::Prefix;
+use crate::templates::TemplateRecord;
 
 /// What a connection must have to be listed; all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,9 +21,19 @@ pub struct ConnFilter {
 impl ConnFilter {
     /// Whether a connection is to be listed.
     pub fn wants(&self, record: &ConnRecord) -> bool {
-        self.client.is_none_or(|range| contains(range, record.client.ip()))
-            && self.vip.is_none_or(|vip| vip == record.vip.ip())
-            && self.vport.is_none_or(|port| port == record.vip.port())
+        self.is_for(record.client.ip(), record.vip.ip(), record.vip.port())
+    }
+
+    /// Whether a persistence template is to be listed; one of a mark has no virtual address.
+    pub fn wants_template(&self, record: &TemplateRecord) -> bool {
+        let marked = record.protocol.is_none() && self.vip.is_some();
+        !marked && self.is_for(record.client, record.vip, record.port)
+    }
+
+    fn is_for(&self, client: IpAddr, vip: IpAddr, vport: u16) -> bool {
+        self.client.is_none_or(|range| contains(range, client))
+            && self.vip.is_none_or(|wanted| wanted == vip)
+            && self.vport.is_none_or(|wanted| wanted == vport)
     }
 }
 

@@ -87,7 +87,10 @@ scripts! {
     one_packet
     other_host
     persistence
+    persistence_marks
     persistence_server_gone
+    persistence_sip
+    persistence_workers
     port_reuse_after_time_wait
     rr_order
     same_server_behind_two_services

@@ -15,8 +15,10 @@ use control::reply::Reply;
 use lb::catalog::Catalog;
 use lb::conn::ConnRecord;
 use lb::conn_filter::ConnFilter;
+use lb::ids::Tick;
 use lb::pipeline::ListCursor;
 use lb::service::ServiceKey;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::{Client, Desk, TOO_MUCH_UNREAD, WRITE_BYTES};
@@ -28,6 +30,8 @@ const PIECE_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 /// How long lines are gathered before they are written.
 const GATHER: Duration = Duration::from_secs(1);
+/// Places of the table of templates that are looked at in one go.
+const TEMPLATES_PER_PIECE: u32 = 1024;
 /// What a listing keeps in memory, in bytes: a piece as text, and what was gathered before.
 const LISTING_BYTES: usize = 256 * 1024;
 
@@ -96,8 +100,39 @@ impl<P: Plane> Client<P> {
                 };
             }
         }
+        self.list_templates(&filter, format, &mut page).await?;
         self.write(page.as_bytes()).await?;
         self.answer(Reply::done()).await
+    }
+
+    /// Lists the persistence templates, which all workers share.
+    async fn list_templates(
+        &mut self,
+        filter: &ConnFilter,
+        format: Format,
+        page: &mut String,
+    ) -> io::Result<()> {
+        let desk = self.desk.clone();
+        let mut from = Some(0);
+        while let Some(at) = from {
+            {
+                let director = desk.director.borrow();
+                let templates = director.figures().counts().templates();
+                let now = Tick::from_millis(desk.start.elapsed().as_millis() as u64);
+                from = templates.list(at, TEMPLATES_PER_PIECE, now, |record| {
+                    if filter.wants_template(&record) {
+                        text::put_template(page, &record, director.catalog(), format);
+                    }
+                });
+            }
+            if page.len() >= WRITE_BYTES {
+                self.write(page.as_bytes()).await?;
+                page.clear();
+            }
+            // Others' requests come between two pieces.
+            yield_now().await;
+        }
+        Ok(())
     }
 
     /// Counts the connections of local addresses, and lists these.

@@ -199,6 +199,26 @@ pub struct TemplateRecord {
     pub call_id: Option<[u8; TEXT_BYTES]>,
 }
 
+impl TemplateRecord {
+    /// The Call-ID as text, where the engine `sip` made the template.
+    pub fn call(&self) -> Option<String> {
+        let call = self.call_id.as_ref()?;
+        let end = call.iter().position(|byte| *byte == 0).unwrap_or(call.len());
+        let text = call.get(..end).unwrap_or_default();
+        Some(
+            text.iter()
+                .map(|byte| if byte.is_ascii_graphic() { *byte as char } else { '?' })
+                .collect(),
+        )
+    }
+
+    /// The port that connections of the template are sent to by a server at `own`; 0 where all
+    /// ports belong together.
+    pub fn server_port(&self, own: u16) -> u16 {
+        if self.port == 0 { 0 } else { own }
+    }
+}
+
 /// The first deadline after `now` in steps of a minute.
 fn prolonged(deadline: u64, now: Tick) -> u64 {
     let more_ms = u64::from(MORE_S) * 1000;

@@ -17,6 +17,7 @@
 //! hex 020000000001...
 //! ```
 //!
+//! `text=WORDS` is a payload, in which `\s` stands for a space and `\n` for the end of a line.
 //! `part=OFFSET+LEN` is a fragment cut out of the whole packet that the other words describe
 //! (`inner=` where that is the packet in a tunnel); `frag=OFFSET` makes what they describe a
 //! fragment as it is.
@@ -170,7 +171,10 @@ impl<'a> Spec<'a> {
     fn packet(&mut self, ip: IpPacket, ttl: u8) -> Result<Vec<u8>, String> {
         let ip = self.ip(ip, ttl)?;
         let ((_, sport), (_, dport)) = self.ends;
-        let payload: Vec<u8> = (0..self.number("len")?.unwrap_or(0)).map(pattern).collect();
+        let payload: Vec<u8> = match self.named.remove("text") {
+            Some(text) => text.replace("\\s", " ").replace("\\n", "\r\n").into_bytes(),
+            None => (0..self.number("len")?.unwrap_or(0)).map(pattern).collect(),
+        };
         match self.kind {
             "tcp" => self.tcp(ip.tcp(sport, dport), &payload),
             "udp" => {

@@ -330,17 +330,15 @@ impl Run {
         let mut lines = Vec::new();
         let next = templates.list(0, u32::MAX, self.now, |template| {
             let name = catalog.server_name(template.server);
-            let port = |own| if template.port == 0 { 0 } else { own };
             let server = name.map_or("gone".to_owned(), |(_, server)| {
-                std::net::SocketAddr::new(server.address, port(server.port)).to_string()
+                std::net::SocketAddr::new(server.address, template.server_port(server.port))
+                    .to_string()
             });
             let protocol = template.protocol.map_or("IP".to_owned(), |l4| l4.to_string());
             let vip = std::net::SocketAddr::new(template.vip, template.port);
             let state = if template.assured { "ASSURED" } else { "NONE" };
             let (client, seconds) = (template.client, template.expires_s);
-            let call = template.call_id.map(|id| String::from_utf8_lossy(&id).into_owned());
-            let call = call.map(|id| format!(" {}", id.trim_end_matches('\0')));
-            let call = call.unwrap_or_default();
+            let call = template.call().map(|id| format!(" {id}")).unwrap_or_default();
             lines.push(format!("{protocol} {client} {vip} {server} {state} {seconds}s{call}"));
         });
         debug_assert!(next.is_none());
