@@ -97,6 +97,9 @@ pub const METRICS: &[Metric] = &[
     CONNECTIONS,
     CONNECTIONS_MAX,
     EXPIRED,
+    HALF_OPEN,
+    RECYCLED,
+    DEFENCE,
     SERVICE_CONNECTIONS,
     SERVICE_PACKETS,
     SERVICE_BYTES,
@@ -131,6 +134,16 @@ const CONNECTIONS_MAX: Metric = gauge(
 const EXPIRED: Metric = counter(
     "pointsman_connections_expired_total",
     "Connections of a worker that ended because their timeout ran out.",
+);
+const HALF_OPEN: Metric =
+    gauge("pointsman_connections_half_open", "Half-open connections in a worker's tables now.");
+const RECYCLED: Metric = counter(
+    "pointsman_connections_recycled_total",
+    "Half-open connections of a worker that made room for newer ones.",
+);
+const DEFENCE: Metric = counter(
+    "pointsman_connections_defence_total",
+    "Connections of a worker that drop_entry ended.",
 );
 const SERVICE_CONNECTIONS: Metric =
     counter("pointsman_service_connections_total", "Connections that a service scheduled.");
@@ -238,6 +251,9 @@ fn connections(page: &mut Page, figures: &Figures, limits: &Limits) {
     page.per_worker(CONNECTIONS, figures, |worker| worker.connections.value());
     page.per_worker(CONNECTIONS_MAX, figures, |_| limits.connections.into());
     page.per_worker(EXPIRED, figures, |worker| worker.expired.value());
+    page.per_worker(HALF_OPEN, figures, |worker| worker.half_open.value());
+    page.per_worker(RECYCLED, figures, |worker| worker.recycled.value());
+    page.per_worker(DEFENCE, figures, |worker| worker.defence.value());
 }
 
 /// Labels of a service or server, written once and used in each of its metrics.

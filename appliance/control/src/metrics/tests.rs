@@ -86,6 +86,9 @@ pointsman_frames_held{worker="0"} 0
 pointsman_connections{worker="0"} 5
 pointsman_connections_max{worker="0"} 1000
 pointsman_connections_expired_total{worker="0"} 6
+pointsman_connections_half_open{worker="0"} 0
+pointsman_connections_recycled_total{worker="0"} 0
+pointsman_connections_defence_total{worker="0"} 0
 pointsman_service_connections_total{protocol="tcp",vip="192.0.2.1",port="80"} 1
 pointsman_service_connections_total{protocol="udp",vip="2001:db8::1",port="53"} 0
 pointsman_service_packets_total{protocol="tcp",vip="192.0.2.1",port="80",direction="in"} 2
