@@ -220,6 +220,12 @@ impl Services {
         services
     }
 
+    /// One service.
+    #[cfg(test)]
+    pub(crate) fn view(&self, id: ServiceId) -> Option<&ServiceView> {
+        self.views.get(&id).map(Arc::as_ref)
+    }
+
     /// The services of one family.
     #[inline]
     pub fn family<F: SnapshotFamily>(&self) -> &FamilyServices<F> {
