@@ -164,7 +164,7 @@ impl Sink<Mbuf> for Outlets {
     fn send(&mut self, nic: NicId, frames: impl Iterator<Item = Mbuf>) {
         match self.nics.get_mut(nic.index()) {
             Some(outlet) if matches!(outlet.way, Way::Queue(_)) => {
-                frames.for_each(|frame| outlet.put(frame, &self.losses));
+                outlet.put_all(frames, &self.losses);
             }
             _ => frames.for_each(|frame| self.transmit(nic, frame)),
         }
@@ -237,6 +237,17 @@ impl Outlet {
         }
         let kept = self.burst.push(frame);
         debug_assert!(kept.is_ok(), "a flushed burst has room");
+    }
+
+    #[inline]
+    fn put_all(&mut self, mut frames: impl Iterator<Item = Mbuf>, losses: &Losses) {
+        loop {
+            self.burst.fill(&mut frames);
+            if !self.burst.is_full() {
+                return;
+            }
+            self.flush(losses);
+        }
     }
 
     #[inline]

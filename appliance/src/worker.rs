@@ -106,8 +106,7 @@ impl PollLoop {
             }
         }
         for (nic, queue) in &mut inlets.queues {
-            frames += queue.receive(burst, BATCH);
-            batch.extend(*nic, burst.drain());
+            frames += batch.receive(*nic, |frames| queue.receive_into(frames));
             serve(worker, batch, Origin::Wire, now, outlets, recorder);
         }
         frames += relay(&mut inlets.relayed, burst, &counters.frames.handed_in, |frame| {

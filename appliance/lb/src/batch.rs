@@ -32,11 +32,16 @@ impl<B> Batch<B> {
         Ok(())
     }
 
-    /// Adds frames that arrived by `nic`, as many as fit; the others are dropped with the iterator.
-    pub fn extend(&mut self, nic: NicId, frames: impl Iterator<Item = B>) {
-        self.frames.extend(frames.take(self.frames.remaining_capacity()));
+    /// Lets `receive` add frames that arrived by `nic` behind the others; returns how many came.
+    pub fn receive(
+        &mut self,
+        nic: NicId,
+        receive: impl FnOnce(&mut ArrayVec<B, BATCH>) -> usize,
+    ) -> usize {
+        let came = receive(&mut self.frames);
         let missing = self.frames.len() - self.nics.len();
         self.nics.extend(std::iter::repeat_n(nic, missing));
+        came
     }
 
     /// Frames in the batch.

@@ -132,7 +132,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
     /// Begins to look a key up: hashes it and asks the cache for its bucket.
     #[inline]
     pub fn probe(&self, key: &FlowKey<F>) -> Probe {
-        let probe = Probe::new(self.keyed.bytes(key.as_bytes()));
+        let probe = Probe::new(self.keyed.key(key));
         if let Some(bucket) = self.buckets.get(self.first_bucket(probe)) {
             prefetch::read(bucket);
         }
@@ -335,7 +335,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
 
     fn probe_of(&self, id: ConnId, direction: Direction) -> Option<Probe> {
         let key = self.conn(id)?.key(direction);
-        Some(Probe::new(self.keyed.bytes(key.as_bytes())))
+        Some(Probe::new(self.keyed.key(&key)))
     }
 
     #[inline]

@@ -13,12 +13,16 @@ use zerocopy::network_endian::U16;
 
 use crate::action::Action;
 use crate::conn::{Deadline, Direction};
+use crate::encap::Outer;
 use crate::family::Balanced;
 use crate::flows::Flows;
-use crate::ids::Tick;
-use crate::stage::{Fate, Item, Stage};
+use crate::ids::{NicId, Tick};
+use crate::network::NextHop;
+use crate::pipeline::address;
+use crate::stage::{Item, Stage};
 use crate::tcp_state::{State, Timeouts};
 use crate::tunnel;
+use crate::verdict::DropReason;
 use crate::witness::{Fact, Witness};
 
 /// Until when the connections live whose packets come now and leave them in their state.
@@ -36,14 +40,14 @@ impl Steady {
 }
 
 impl<W: Witness> Stage<'_, W> {
-    /// Serves a packet of the usual case; none leaves it as it was.
+    /// Serves a packet of the usual case, and says where it leaves; none leaves it as it was.
     #[inline(always)]
     pub(crate) fn express<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
         frame: &mut B,
-    ) -> Option<Fate> {
+    ) -> Option<Result<NicId, DropReason>> {
         let parsed = &item.parsed;
         let (direction, conn) = flows.candidate(item.probe)?;
         let is_tcp = parsed.protocol() == L4::Tcp;
@@ -62,13 +66,15 @@ impl<W: Witness> Stage<'_, W> {
         let server = conn.server();
         let view = self.snapshot.server(server)?;
         let service = view.service?;
-        let (action, is_tunnel) = (conn.action(direction), conn.is_tunnel(direction));
+        let action = conn.action(direction);
         let hop = self.snapshot.network.next_hop(action.next_hop)?;
-        let way = Ok(hop);
-        let outer = if is_tunnel { Some(tunnel::outer(Some(view)).ok()?) } else { None };
-        if self.room(&way, outer.as_ref()).is_none_or(|room| parsed.ip_len() > room)
-            || !rewrite_plain(frame.head_mut(), parsed, action)
-        {
+        let (room, outer) = if conn.is_tunnel(direction) {
+            let outer = tunnel::outer(Some(view)).ok()?;
+            (self.room(&Ok(hop), Some(&outer))?, Some(outer))
+        } else {
+            (hop.mtu.into(), None)
+        };
+        if parsed.ip_len() > room || !rewrite_plain(frame.head_mut(), parsed, action, hop) {
             return None;
         }
         self.tell(conn, item, direction, Fact::Found);
@@ -78,21 +84,40 @@ impl<W: Witness> Stage<'_, W> {
         }
         self.tell(conn, item, direction, Fact::Tracked);
         let action = conn.action(direction);
-        self.tell_way(item.index(), (action, direction), Some(view), &way);
+        self.tell_way(item.index(), (action, direction), Some(view), &Ok(hop));
         self.count_packet(service, server.slot, direction, parsed.ip_len() as u64);
+        self.counters.next_hops.mark(action.next_hop.place());
         if let Some(outer) = outer
-            && let Err(reason) = self.encapsulate(frame, parsed.ip_len(), &parsed.key(), &outer)
+            && let Err(reason) = self.express_into(&outer, item, frame, hop)
         {
-            return Some(reason.into());
+            return Some(Err(reason));
         }
-        Some(self.depart(frame, way, action.next_hop).unwrap_or_else(|fate| fate))
+        Some(Ok(hop.nic))
+    }
+
+    #[inline(never)]
+    fn express_into<F: Balanced, B: Frame>(
+        &mut self,
+        outer: &Outer,
+        item: &Item<F>,
+        frame: &mut B,
+        hop: &NextHop,
+    ) -> Result<(), DropReason> {
+        let parsed = &item.parsed;
+        self.encapsulate(frame, parsed.ip_len(), &parsed.key(), outer)?;
+        address(frame, hop)
     }
 }
 
-/// Rewrites a packet as [`crate::rewrite::rewrite`] does; false leaves it as it was, if its tuple
-/// does not lie in one piece or its UDP checksum is missing.
+/// Rewrites a packet as [`crate::rewrite::rewrite`] does, and addresses it to a next hop; false
+/// leaves it as it was, if its tuple does not lie in one piece or its UDP checksum is missing.
 #[inline(always)]
-fn rewrite_plain<F: Balanced>(head: &mut [u8], parsed: &Parsed<F>, action: &Action<F>) -> bool {
+fn rewrite_plain<F: Balanced>(
+    head: &mut [u8],
+    parsed: &Parsed<F>,
+    action: &Action<F>,
+    hop: &NextHop,
+) -> bool {
     if !parsed.is_plain() {
         return false;
     }
@@ -117,6 +142,8 @@ fn rewrite_plain<F: Balanced>(head: &mut [u8], parsed: &Parsed<F>, action: &Acti
         }
         L4::Sctp => return false,
     }
+    plain.eth.dst = hop.to;
+    plain.eth.src = hop.from;
     F::forward_plain(&mut plain.front, action.header_delta);
     plain.tuple = action.tuple;
     true

@@ -6,6 +6,9 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+use wire::{Family, FlowKey};
+use zerocopy::IntoBytes;
+
 use crate::ids::Seed;
 
 /// A hash function chosen by a seed.
@@ -22,9 +25,21 @@ impl Keyed {
     /// Hashes bytes of any length; quick on 12 and 36.
     #[inline]
     pub fn bytes(&self, bytes: &[u8]) -> u64 {
+        self.bytes_of(bytes.len() as u64, bytes)
+    }
+
+    /// Hashes a key: its tuple in whole words, the protocol for the length.
+    #[inline]
+    pub fn key<F: Family>(&self, key: &FlowKey<F>) -> u64 {
+        self.bytes_of(key.protocol.number().into(), key.tuple.as_bytes())
+    }
+
+    /// Hashes bytes of a kind, of which all have the same length.
+    #[inline]
+    fn bytes_of(&self, kind: u64, bytes: &[u8]) -> u64 {
         let [low, high] = self.0;
         let (pairs, rest) = bytes.as_chunks::<16>();
-        let mut state = high ^ bytes.len() as u64;
+        let mut state = high ^ kind;
         for pair in pairs {
             let wide = u128::from_ne_bytes(*pair);
             state = fold(wide as u64 ^ low, (wide >> 64) as u64 ^ state);

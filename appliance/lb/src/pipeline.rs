@@ -314,15 +314,14 @@ impl<'m, B: Frame> Worker<'m, B> {
         sink: &mut impl Sink<B>,
         witness: &mut impl Witness,
     ) {
-        let mut fates = (0..).zip(fates.iter().take(batch.frames.len()).copied()).peekable();
         let mut frames = batch.frames.drain(..);
-        while let Some((index, fate)) = fates.next() {
+        let (mut index, mut rest) = (0, fates.get(..frames.len()).unwrap_or_default());
+        while let [fate, ..] = rest {
             debug_assert!(fate.is_some(), "a frame went through all phases without a fate");
-            if let Some(Fate::Settled(verdict @ Verdict::Transmit(nic))) = fate {
-                let mut run = 1;
-                while fates.next_if(|(_, next)| *next == fate).is_some() {
-                    run += 1;
-                }
+            let mut run = 1;
+            if let Some(Fate::Settled(verdict @ Verdict::Transmit(nic))) = *fate {
+                let together = rest.iter().take_while(|fate| leaves_by(fate, nic));
+                run = together.count();
                 let leaving = (index..).zip(frames.by_ref().take(run)).map(|(index, frame)| {
                     witness.settled(index, End::Verdict(verdict), &frame);
                     frame
@@ -333,6 +332,8 @@ impl<'m, B: Frame> Worker<'m, B> {
                 let nic = batch.nics.get(usize::from(index)).copied().unwrap_or_default();
                 self.settle((index, nic, frame), fate, waits, now, sink, witness);
             }
+            rest = rest.get(run..).unwrap_or_default();
+            index += run as u8;
         }
     }
 
@@ -472,6 +473,12 @@ impl<'m, B: Frame> Worker<'m, B> {
     }
 }
 
+/// Whether a frame leaves by a NIC.
+#[inline]
+fn leaves_by(fate: &Option<Fate>, nic: NicId) -> bool {
+    matches!(fate, Some(Fate::Settled(Verdict::Transmit(by))) if *by == nic)
+}
+
 fn towards(network: &NetworkView, to: std::net::IpAddr) -> Option<&NextHop> {
     network.next_hop(network.resolve_ip(to).ok()?)
 }
@@ -481,7 +488,8 @@ pub(crate) fn address(frame: &mut impl Frame, hop: &NextHop) -> Result<(), DropR
     let Ok((eth, _)) = Eth::mut_from_prefix(frame.head_mut()) else {
         return Err(DropReason::Bug);
     };
-    (eth.dst, eth.src) = (hop.to, hop.from);
+    eth.dst = hop.to;
+    eth.src = hop.from;
     Ok(())
 }
 

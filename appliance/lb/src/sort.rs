@@ -52,24 +52,25 @@ enum Class {
 
 impl<W: Witness> Stage<'_, W> {
     /// Sorts a batch.
+    #[inline(never)]
     pub(crate) fn sort<B: Frame>(
         &mut self,
         batch: &Batch<B>,
         (v4, v6): (&Flows<'_, V4>, &Flows<'_, V6>),
         sorted: &mut Sorted,
     ) {
-        let mut known = None;
+        let mut by = (NicId::default(), self.wiring.nic(NicId::default()));
         for (index, (frame, nic)) in (0..).zip(batch.frames.iter().zip(&batch.nics)) {
             let Self { witness, counters, origin, now, .. } = self;
             let (origin, now) = (*origin, *now);
             let arrival = || Arrival { worker: counters.worker, nic: *nic, origin, now };
             witness.arrived(index, arrival, frame);
-            if known.is_none_or(|(known, _)| known != *nic) {
-                known = self.wiring.nic(*nic).map(|facts| (*nic, facts.mac));
+            if *nic != by.0 {
+                by = (*nic, self.wiring.nic(*nic));
             }
             let head = frame.head();
             let is_to_us =
-                origin != Origin::Wire || known.is_some_and(|(_, mac)| head.starts_with(&mac.0));
+                origin != Origin::Wire || by.1.is_some_and(|nic| head.starts_with(&nic.mac.0));
             let fate = if !is_to_us {
                 self.sort_other(v4, v6, index, frame, *nic, sorted)
             } else if let Some(parsed) = parse_plain(head, frame.len()) {
@@ -79,8 +80,10 @@ impl<W: Witness> Stage<'_, W> {
             } else {
                 self.sort_other(v4, v6, index, frame, *nic, sorted)
             };
-            if let Some(slot) = sorted.fates.get_mut(usize::from(index)) {
-                *slot = fate;
+            if fate.is_some()
+                && let Some(open) = sorted.fates.get_mut(usize::from(index))
+            {
+                *open = fate;
             }
         }
     }
@@ -96,9 +99,10 @@ impl<W: Witness> Stage<'_, W> {
         items: &mut Items<F>,
     ) -> Option<Fate> {
         if self.origin == Origin::Wire {
-            let owner = self.owner(&parsed, nic);
+            let here = self.counters.worker;
+            let owner = if self.steering.is_alone() { here } else { self.owner(&parsed, nic) };
             self.witness.note(index, || Fact::Owner(owner));
-            if owner != self.counters.worker {
+            if owner != here {
                 return Some(Fate::Settled(Verdict::HandOff(owner, nic)));
             }
         }

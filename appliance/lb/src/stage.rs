@@ -118,6 +118,7 @@ pub(crate) struct Stage<'a, W> {
 
 impl<'a, W: Witness> Stage<'a, W> {
     /// Takes the packets of one family through all phases; each has a fate afterwards.
+    #[inline(never)]
     pub(crate) fn serve<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
@@ -133,13 +134,14 @@ impl<'a, W: Witness> Stage<'a, W> {
         let since = flows.changes();
         for item in items {
             let at = usize::from(item.index);
-            if let Some((frame, fate)) = frames.get_mut(at).zip(fates.get_mut(at)) {
-                *fate = self.express(flows, item, frame);
-                if fate.is_none() {
-                    let served = self.serve_one(flows, item, since, frame);
-                    *fate = Some(served.unwrap_or_else(|fate| fate));
-                }
-            }
+            let (Some(frame), Some(fate)) = (frames.get_mut(at), fates.get_mut(at)) else {
+                continue;
+            };
+            *fate = Some(match self.express(flows, item, frame) {
+                Some(Ok(nic)) => Fate::Settled(Verdict::Transmit(nic)),
+                Some(Err(reason)) => reason.into(),
+                None => self.serve_one(flows, item, since, frame).unwrap_or_else(|fate| fate),
+            });
         }
     }
 
@@ -202,7 +204,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         Ok(view)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count_packet(&self, service: u32, server: u32, way: Direction, bytes: u64) {
         self.traffic(service, server, |counters| {
             let (packets, octets) = match way {
@@ -214,6 +216,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         });
     }
 
+    #[inline(always)]
     pub(crate) fn traffic(&self, service: u32, server: u32, count: impl Fn(&TrafficCounters)) {
         if let Some(counters) = self.counters.service(service) {
             count(counters);

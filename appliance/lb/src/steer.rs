@@ -94,24 +94,22 @@ impl Steering {
         WorkerId((((packet >> 32) * u64::from(self.workers)) >> 32) as u16)
     }
 
-    /// The worker that owns a packet's flow.
+    /// Whether there is one worker, which owns every flow.
     #[inline]
+    pub fn is_alone(&self) -> bool {
+        self.workers == 1
+    }
+
+    /// The worker that owns a packet's flow.
     pub fn owner<F: SnapshotFamily>(
         &self,
         key: &FlowKey<F>,
         nic: NicId,
         services: &FamilyServices<F>,
     ) -> WorkerId {
-        if self.workers == 1 { self.here } else { self.owner_of_many(key, nic, services) }
-    }
-
-    #[inline(never)]
-    fn owner_of_many<F: SnapshotFamily>(
-        &self,
-        key: &FlowKey<F>,
-        nic: NicId,
-        services: &FamilyServices<F>,
-    ) -> WorkerId {
+        if self.is_alone() {
+            return self.here;
+        }
         let tuple = &key.tuple;
         if services.is_local(tuple.dst) {
             let known = self.rss.as_ref().and_then(|rss| rss.reply(tuple));

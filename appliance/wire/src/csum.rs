@@ -38,7 +38,9 @@ impl Sum {
     #[inline]
     #[must_use]
     pub const fn is_intact(self) -> bool {
-        self.0 != 0 && self.0.is_multiple_of(0xffff)
+        // The inverse of 2^16 - 1 modulo 2^64 takes its multiples, and them alone, to quotients.
+        const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+        self.0 != 0 && self.0.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
     }
 
     /// The checksum field of a packet with this sum, taken with the field zero.

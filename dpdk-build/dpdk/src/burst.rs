@@ -27,6 +27,11 @@ impl Burst {
         self.0.try_push(frame).map_err(|full| full.element())
     }
 
+    /// Adds frames at the end until it is full or there are no more.
+    pub fn fill(&mut self, frames: &mut impl Iterator<Item = Mbuf>) {
+        self.0.extend(frames.take(self.0.remaining_capacity()));
+    }
+
     /// Takes the last frame.
     pub fn pop(&mut self) -> Option<Mbuf> {
         self.0.pop()
@@ -94,17 +99,8 @@ impl Burst {
     where
         S: FnOnce(*mut *mut sys::rte_mbuf, u16) -> u16,
     {
-        let len = self.0.len();
-        let room = max.min(self.0.remaining_capacity());
-        // SAFETY: `len + room` is within the array. `Mbuf` is transparent over a non-null pointer,
-        // so that what `source` wrote are `taken` initialised frames.
-        unsafe {
-            let slots = self.0.as_mut_ptr().add(len).cast();
-            let taken = usize::from(source(slots, count(room)));
-            debug_assert!(taken <= room, "more frames came than there was room for");
-            self.0.set_len(len + taken);
-            taken
-        }
+        // SAFETY: as promised by the caller.
+        unsafe { take(&mut self.0, max, source) }
     }
 
     /// Lets `sink` take frames from the front; the rest moves up. Returns how many it took.
@@ -137,6 +133,34 @@ impl Burst {
 impl Drop for Burst {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// Lets `source` write frames behind the last of an array, at most `max`; returns how many it wrote.
+///
+/// # Safety
+///
+/// `source(slots, room)` writes at most `room` valid chains without another owner to `slots`, from
+/// the first slot on, and returns their number.
+pub(crate) unsafe fn take<const N: usize, S>(
+    frames: &mut ArrayVec<Mbuf, N>,
+    max: usize,
+    source: S,
+) -> usize
+where
+    S: FnOnce(*mut *mut sys::rte_mbuf, u16) -> u16,
+{
+    const { assert!(N <= BURST_MAX) };
+    let len = frames.len();
+    let room = max.min(frames.remaining_capacity());
+    // SAFETY: `len + room` is within the array. `Mbuf` is transparent over a non-null pointer, so
+    // that what `source` wrote are `taken` initialised frames.
+    unsafe {
+        let slots = frames.as_mut_ptr().add(len).cast();
+        let taken = usize::from(source(slots, count(room)));
+        debug_assert!(taken <= room, "more frames came than there was room for");
+        frames.set_len(len + taken);
+        taken
     }
 }
 

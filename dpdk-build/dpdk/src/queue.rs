@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use dpdk_sys as sys;
 
+use crate::burst::take;
 use crate::nic::Device;
-use crate::{Burst, NicId};
+use crate::{Burst, Mbuf, NicId};
 
 /// A receive queue.
 #[derive(Debug)]
@@ -28,6 +30,13 @@ impl RxQueue {
         // SAFETY: the NIC is started while a queue exists, and `&mut self` proves that one thread
         // polls it. The driver writes only chains it owned, at most `room`.
         unsafe { burst.take(max, |slots, room| sys::shim_rx_burst(nic, queue, slots, room)) }
+    }
+
+    /// Adds waiting frames to an array until it is full; returns how many came.
+    pub fn receive_into<const N: usize>(&mut self, frames: &mut ArrayVec<Mbuf, N>) -> usize {
+        let (nic, queue) = (self.device.id().index(), self.queue);
+        // SAFETY: as in `receive`.
+        unsafe { take(frames, N, |slots, room| sys::shim_rx_burst(nic, queue, slots, room)) }
     }
 
     /// The NIC it belongs to.
