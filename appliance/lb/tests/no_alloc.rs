@@ -132,6 +132,16 @@ fn batch(port: u16, flags: TcpFlags, ttl: u8, len: usize) -> Batch<VecFrame> {
             let bytes = segment.payload(&vec![7; len]);
             assert!(batch.push(VecFrame::new(&bytes), NicId(0)).is_ok());
         }
+        // A packet in two parts, the second first.
+        for number in 0..3 {
+            let packet =
+                || build::eth().dst(NIC).ip(client, vip(v6, number)).ttl(ttl).id(port.into());
+            let second = packet().fragment(40, false).protocol(L4::Tcp.number()).payload(&[7; 100]);
+            let first = packet().fragment(0, true).tcp(port, 80).flags(flags).payload(&[7; 20]);
+            for bytes in [second, first] {
+                assert!(batch.push(VecFrame::new(&bytes), NicId(0)).is_ok());
+            }
+        }
         let replies = build::eth().dst(NIC).ip(server(v6, 0), client);
         let bytes = replies.tcp(80, port).flags(TcpFlags::ACK).payload(b"reply");
         assert!(batch.push(VecFrame::new(&bytes), NicId(0)).is_ok());
@@ -201,5 +211,5 @@ fn a_worker_allocates_nothing_whatever_it_receives() {
     let fates = [&frames.sent, &frames.punted, &frames.originated, &kept.counters.expired];
     assert!(fates.iter().all(|counter| counter.value() > 90), "{fates:?}");
     assert!(kept.wanted.len() > 20, "no neighbour was wanted");
-    const _: () = assert!(2 * 7 + 2 <= BATCH);
+    const _: () = assert!(2 * (7 + 6) + 2 <= BATCH);
 }
