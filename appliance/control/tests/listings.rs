@@ -317,7 +317,7 @@ fn each_change_is_published_once_and_a_refusal_is_not() {
     let mut director = director();
     run(&mut director, "-A -t 192.0.2.1:80");
     run(&mut director, "-A -t 192.0.2.1:80");
-    run(&mut director, "-A --sctp-service 192.0.2.2:80");
+    run(&mut director, "-a -t 192.0.2.2:80 -r 10.0.0.11 -m");
     run(&mut director, "-Ln");
     assert_eq!(director.plane().published, 1);
 }
