@@ -22,7 +22,7 @@ use control::publish::Publisher;
 use control::rules::{self, RulesFileError};
 use crossbeam::queue::ArrayQueue;
 use lb::catalog::Catalog;
-use lb::counters::Figures;
+use lb::counters::{ESTIMATE_MS, Figures};
 use lb::ids::{NicId, Tick};
 use lb::limits::Limits;
 use lb::network::{Neighbour, Network};
@@ -211,6 +211,7 @@ impl Management {
             spawn_local(save_rules(Rc::clone(&shared)));
             spawn_local(publish_soon(Rc::clone(&shared)));
             spawn_local(sweep(Rc::clone(&shared)));
+            spawn_local(estimate(Rc::clone(&shared)));
             info!(socket = %readings.socket().display(), "ready");
             until_told_to_stop(&shared, signals, readings).await;
             shared.save_the_last_changes().await;
@@ -298,6 +299,17 @@ async fn publish_soon(shared: Rc<Shared>) {
         if let Some(mirror) = &shared.mirror {
             wanted.into_iter().for_each(|neighbour| mirror.ask(neighbour));
         }
+    }
+}
+
+/// Keeps the rates up to date.
+async fn estimate(shared: Rc<Shared>) {
+    let mut every = interval(Duration::from_millis(ESTIMATE_MS));
+    // The length of a turn is part of the reckoning: those that were missed are made up for.
+    every.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    loop {
+        every.tick().await;
+        shared.desk.director.borrow_mut().estimate();
     }
 }
 

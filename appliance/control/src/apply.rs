@@ -15,10 +15,10 @@ use lb::service::ServiceKey;
 use lb::tcp_state::Timeouts;
 
 use crate::capture;
-use crate::command::{Columns, Command, ConnFilter, Format, Subject, VirtualService};
+use crate::command::{Command, ConnFilter, Format, Subject, VirtualService};
 use crate::daemons::Daemons;
 use crate::drops::{self, History, Loss};
-use crate::reply::{self, KERNEL_REFUSED, NO_SUCH_SERVICE, Reply, Unavailable};
+use crate::reply::{self, KERNEL_REFUSED, NO_SUCH_SERVICE, Reply};
 use crate::rules::{Rule, RulesError};
 use crate::sysctl::{self, Request, Setting};
 use crate::{help, listing};
@@ -215,6 +215,11 @@ impl<P: Plane> Director<P> {
         self.apply(Change::SetKnobs(knobs), Pace::Now)
     }
 
+    /// Keeps a part of the rates up to date; to be called every [`lb::counters::ESTIMATE_MS`].
+    pub fn estimate(&mut self) {
+        self.figures.estimate(self.catalog.knobs().is_on(Knob::RunEstimation));
+    }
+
     /// Frees the places of removed servers that no connection needs any more, and notes which
     /// losses grew; to be called every few seconds.
     pub fn sweep(&mut self, now: Tick) {
@@ -251,9 +256,6 @@ impl<P: Plane> Director<P> {
     }
 
     fn list(&self, subject: Subject, format: Format) -> Reply {
-        if format.columns == Columns::Rate {
-            return Unavailable::Rate.into();
-        }
         match subject {
             Subject::All => Reply::body(listing::services(&self.catalog, &self.figures, format)),
             Subject::Service(service) => {
@@ -306,7 +308,7 @@ impl<P: Plane> Director<P> {
     fn zero(&mut self, service: Option<VirtualService>) -> Reply {
         let Self { catalog, figures, .. } = self;
         let key = service.map(service_key);
-        let wanted = |of: ServiceKey| key.is_none() || key == Some(Ok(of));
+        let wanted = |of: ServiceKey| key.is_none() || key == Some(of);
         let mut found = service.is_none();
         for service in catalog.services().filter(|service| wanted(service.key)) {
             found = true;
@@ -319,6 +321,6 @@ impl<P: Plane> Director<P> {
     }
 
     fn find(&self, service: VirtualService) -> Option<ServiceKey> {
-        service_key(service).ok().filter(|key| self.catalog.service(key).is_some())
+        Some(service_key(service)).filter(|key| self.catalog.service(key).is_some())
     }
 }

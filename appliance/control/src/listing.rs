@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use lb::catalog::Catalog;
 use lb::conn::ConnRecord;
-use lb::counters::{Figures, Traffic};
+use lb::counters::{Figures, Rates, Traffic};
 use lb::service::{
     ClientMask, Engine, ForwardMode, Persistence, Server, ServerKey, ServerOptions, Service,
     ServiceKey, ServiceOptions, Tunnel, TunnelChecksum,
@@ -165,6 +165,12 @@ impl Listing<'_> {
                 let _ = write!(self.out, "{name:<33}");
                 self.traffic(self.figures.service(service.id));
             }
+            Columns::Rate => {
+                let _ = write!(self.out, "{name:<33}");
+                let rates = self.figures.service_rates(service.id);
+                let Rates { conns, in_packets, out_packets, in_bytes, out_bytes } = rates;
+                self.large([conns, in_packets, out_packets, in_bytes, out_bytes]);
+            }
             _ => {
                 let _ = writeln!(self.out, "{name} {}", service_flags(&service.options));
             }
@@ -183,7 +189,8 @@ impl Listing<'_> {
         let (mode, weight) = (mode_name(server.options.mode), server.options.weight);
         let columns = match self.format.columns {
             Columns::Stats => return self.traffic(self.figures.server(server.id)),
-            Columns::Plain | Columns::Rate => format!("{mode:<7} {weight:<6}"),
+            Columns::Rate => return self.server_rates(self.figures.server_rates(server.id)),
+            Columns::Plain => format!("{mode:<7} {weight:<6}"),
             Columns::Thresholds => {
                 format!("{:<10} {:<10}", server.options.upper, server.options.lower)
             }
@@ -201,7 +208,18 @@ impl Listing<'_> {
 
     fn traffic(&mut self, traffic: Traffic) {
         let Traffic { conns, in_packets, out_packets, in_bytes, out_bytes } = traffic;
-        for number in [conns, in_packets, out_packets, in_bytes, out_bytes] {
+        self.large([conns, in_packets, out_packets, in_bytes, out_bytes]);
+    }
+
+    /// Of a server only bytes are cut to their column.
+    fn server_rates(&mut self, rates: Rates) {
+        let Rates { conns, in_packets, out_packets, in_bytes, out_bytes } = rates;
+        let _ = write!(self.out, " {conns:>8} {in_packets:>8} {out_packets:>8}");
+        self.large([in_bytes, out_bytes]);
+    }
+
+    fn large<const N: usize>(&mut self, numbers: [u64; N]) {
+        for number in numbers {
             self.out.push_str(&large_number(number, self.format.exact));
         }
         self.out.push('\n');

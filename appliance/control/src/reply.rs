@@ -95,12 +95,6 @@ impl From<BadLine> for Reply {
     }
 }
 
-impl From<Unavailable> for Reply {
-    fn from(error: Unavailable) -> Self {
-        Self::error(KERNEL_REFUSED, &error.to_string())
-    }
-}
-
 /// The exit status when it is the kernel that says no.
 pub(crate) const KERNEL_REFUSED: u8 = 255;
 /// A service that is to be edited, removed, zeroed or listed is not there.
@@ -129,14 +123,6 @@ pub(crate) fn refused(refusal: &Refusal, missing_service: &'static str) -> Reply
         }
     };
     Reply::error(KERNEL_REFUSED, sentence)
-}
-
-/// What the dialect can say and the data path cannot do yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unavailable {
-    /// `--rate`.
-    #[error("rates (--rate) are not available in this release; --stats is")]
-    Rate,
 }
 
 #[cfg(test)]

@@ -323,16 +323,6 @@ fn each_change_is_published_once_and_a_refusal_is_not() {
 }
 
 #[test]
-fn what_is_not_available_is_refused_by_name_and_changes_nothing() {
-    let mut director = restored(FOUR_MODES);
-    let reply = run(&mut director, "-L --rate");
-    let sentence = &reply.errors[0];
-    assert_eq!(reply.status, 255);
-    assert!(sentence.contains("rates") && sentence.contains("not available"), "{sentence}");
-    assert_eq!(run(&mut director, "-Sn").body, FOUR_MODES);
-}
-
-#[test]
 fn a_rules_file_is_loaded_whole_or_not_at_all() {
     let text = format!("# services\n\n{FOUR_MODES}");
     let mut director = director();

@@ -4,8 +4,12 @@
 //! A worker is the only writer of its [`WorkerCounters`] (a relaxed load and store, no locked
 //! instruction). [`ServerCounts`] is what all workers share. [`Figures`] sums what operators see.
 
+mod figures;
+mod rates;
 mod server_counts;
 
+pub use figures::Figures;
+pub use rates::{ESTIMATE_MS, Rates};
 pub use server_counts::{ServerCounts, Thresholds};
 
 use std::sync::Arc;
@@ -13,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use wire::Frame;
 
-use crate::ids::{NicId, ServerId, ServiceId, Tick, WorkerId};
+use crate::ids::{NicId, Tick, WorkerId};
 use crate::last_drops::LastDrops;
 use crate::limits::{Limits, NEXT_HOPS};
 use crate::verdict::DropReason;
@@ -241,91 +245,5 @@ impl WorkerCounters {
     #[inline]
     pub fn server(&self, slot: u32) -> Option<&TrafficCounters> {
         self.servers.get(slot as usize)
-    }
-}
-
-/// What operators see: sums over all workers since the last zero point.
-#[derive(Debug)]
-pub struct Figures {
-    workers: Vec<Arc<WorkerCounters>>,
-    counts: Arc<ServerCounts>,
-    service_zero: Vec<Traffic>,
-    server_zero: Vec<Traffic>,
-}
-
-impl Figures {
-    /// The figures of these workers.
-    pub fn new(
-        workers: Vec<Arc<WorkerCounters>>,
-        counts: Arc<ServerCounts>,
-        limits: &Limits,
-    ) -> Self {
-        Self {
-            workers,
-            counts,
-            service_zero: vec![Traffic::default(); limits.services as usize],
-            server_zero: vec![Traffic::default(); limits.servers as usize],
-        }
-    }
-
-    /// The counters of each worker.
-    pub fn workers(&self) -> &[Arc<WorkerCounters>] {
-        &self.workers
-    }
-
-    /// Active and inactive connections of each server.
-    pub fn counts(&self) -> &ServerCounts {
-        &self.counts
-    }
-
-    /// Traffic of a service since its zero point.
-    pub fn service(&self, id: ServiceId) -> Traffic {
-        let zero = self.service_zero.get(id.slot as usize).copied().unwrap_or_default();
-        self.service_sum(id).combine(zero, u64::wrapping_sub)
-    }
-
-    /// Traffic of a server since its zero point.
-    pub fn server(&self, id: ServerId) -> Traffic {
-        let zero = self.server_zero.get(id.slot as usize).copied().unwrap_or_default();
-        self.server_sum(id).combine(zero, u64::wrapping_sub)
-    }
-
-    /// Sets the zero point of a service to now.
-    pub fn zero_service(&mut self, id: ServiceId) {
-        let sum = self.service_sum(id);
-        if let Some(zero) = self.service_zero.get_mut(id.slot as usize) {
-            *zero = sum;
-        }
-    }
-
-    /// Sets the zero point of a server to now.
-    pub fn zero_server(&mut self, id: ServerId) {
-        let sum = self.server_sum(id);
-        if let Some(zero) = self.server_zero.get_mut(id.slot as usize) {
-            *zero = sum;
-        }
-    }
-
-    /// Frames that all workers dropped for `reason`.
-    pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.workers.iter().map(|worker| worker.frames.dropped(reason)).sum()
-    }
-
-    fn service_sum(&self, id: ServiceId) -> Traffic {
-        self.sum(|worker| worker.service(id.slot))
-    }
-
-    fn server_sum(&self, id: ServerId) -> Traffic {
-        self.sum(|worker| worker.server(id.slot))
-    }
-
-    fn sum<'a>(
-        &'a self,
-        at: impl Fn(&'a WorkerCounters) -> Option<&'a TrafficCounters>,
-    ) -> Traffic {
-        let each = self.workers.iter().filter_map(|worker| at(worker));
-        each.fold(Traffic::default(), |sum, counters| {
-            sum.combine(counters.read(), u64::wrapping_add)
-        })
     }
 }

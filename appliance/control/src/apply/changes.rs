@@ -59,7 +59,7 @@ fn add_service(
     service: VirtualService,
     spec: &ServiceSpec,
 ) -> Result<Change, Reply> {
-    let key = service_key(service)?;
+    let key = service_key(service);
     if catalog.service(&key).is_some() {
         return Err(reply::refused(&Refusal::ServiceExists(key), NO_SUCH_SERVICE));
     }
@@ -92,6 +92,6 @@ fn existing(
     service: VirtualService,
     missing: &str,
 ) -> Result<ServiceKey, Reply> {
-    let key = service_key(service).ok().filter(|key| catalog.service(key).is_some());
+    let key = Some(service_key(service)).filter(|key| catalog.service(key).is_some());
     key.ok_or_else(|| Reply::error(KERNEL_REFUSED, missing))
 }

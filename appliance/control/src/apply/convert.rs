@@ -11,12 +11,12 @@ use wire::{FamilyId, L4};
 use crate::command::{
     Forward, Netmask, RealServer, ServerSpec, ServiceSpec, Transport, VirtualService,
 };
-use crate::reply::{KERNEL_REFUSED, Reply, Unavailable};
+use crate::reply::{KERNEL_REFUSED, Reply};
 
 const NOT_FOUND: &str = "Scheduler or persistence engine not found";
 
 /// The catalog's name of a service.
-pub(crate) fn service_key(service: VirtualService) -> Result<ServiceKey, Unavailable> {
+pub(crate) fn service_key(service: VirtualService) -> ServiceKey {
     match service {
         VirtualService::Address { transport, address, port } => {
             let protocol = match transport {
@@ -24,9 +24,9 @@ pub(crate) fn service_key(service: VirtualService) -> Result<ServiceKey, Unavail
                 Transport::Udp => L4::Udp,
                 Transport::Sctp => L4::Sctp,
             };
-            Ok(ServiceKey::Endpoint { protocol, address, port })
+            ServiceKey::Endpoint { protocol, address, port }
         }
-        VirtualService::Mark { mark, family } => Ok(ServiceKey::Mark { mark, family }),
+        VirtualService::Mark { mark, family } => ServiceKey::Mark { mark, family },
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::ids::Tick;
 
-/// How long a destination is remembered without a connection, in seconds (`lblc_expiration`; the
-/// kernel looks for what is over every half hour only).
+/// How long a destination is remembered without a connection, in seconds (`lblc_expiration`).
 pub(super) const KEPT_S: u32 = 24 * 60 * 60;
+/// What is over is forgotten at every multiple of this many seconds, as in the kernel.
+const CHECK_S: u32 = 30 * 60;
 /// Entries of one set.
 const WAYS: usize = 4;
 /// Sets of a service behind a firewall mark: as many entries as the kernel trims its table to.
@@ -52,7 +53,9 @@ impl<E: Entry> Table<E> {
     /// The entry of a destination, if it was looked up not too long ago; it is now.
     pub(super) fn find(&self, hash: u64, now: Tick) -> Option<&E> {
         let found = self.set(hash).iter().find(|entry| entry.is_of(hash))?;
-        if found.idle_s(now) > KEPT_S {
+        let checked_s = seconds(now) / CHECK_S * CHECK_S;
+        let used_s = found.used_s().load(Ordering::Relaxed);
+        if checked_s > used_s.saturating_add(KEPT_S) {
             return None;
         }
         found.touch(now);

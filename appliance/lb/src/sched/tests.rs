@@ -48,14 +48,18 @@ fn every_scheduler_skips_servers_that_are_overloaded_or_without_weight() {
         desk.add(2, 7);
         desk.add(3, 0);
         desk.overload(2, true);
+        // lblc stays with a server that became overloaded, as the kernel does.
         let mut chosen: Vec<_> = (0..64).filter_map(|n| desk.pick(client(n), 1)).collect();
         assert!(!chosen.is_empty(), "{name}");
         chosen.retain(|server| *server != 1);
         assert!(chosen.is_empty(), "{name}: {chosen:?}");
         desk.overload(1, true);
-        assert!((0..64).all(|n| desk.pick(client(n), 1).is_none()), "{name}");
+        let is_stuck = *name == "lblc";
+        assert!((0..64).all(|n| desk.pick(client(n), 1).is_some() == is_stuck), "{name}");
         desk.overload(2, false);
-        assert!((0..64).any(|n| desk.pick(client(n), 1) == Some(2)), "{name}");
+        // All clients speak to one address, which dh has given to the first server.
+        let is_bound = is_stuck || *name == "dh";
+        assert!(is_bound || (0..64).any(|n| desk.pick(client(n), 1) == Some(2)), "{name}");
     }
 }
 
@@ -126,26 +130,26 @@ fn lblc_forgets_a_destination_after_a_day_without_connections() {
         assert_eq!(first, Some(2));
         desk.now_s += 86_400;
         assert_eq!(desk.open(client(0), 1), first, "{name}: as long as it is used once a day");
-        desk.now_s += 86_401;
+        desk.now_s += 86_400 + 1_800;
         assert_eq!(desk.open(client(0), 1), Some(1), "{name}: by wlc again");
     }
 }
 
+/// As recorded of the kernel, with an expiration of two seconds for the day.
 #[test]
 fn lblcr_gives_up_the_busiest_server_of_a_set_that_did_not_change_for_a_day() {
-    let mut desk = Desk::marked("lblcr");
-    desk.add(1, 2);
-    desk.add(2, 2);
-    let both: Vec<_> = (0..4).map(|_| desk.open(client(0), 1).unwrap()).collect();
-    assert_eq!(both, [2, 2, 2, 1], "the second joins when the first has more than its weight");
-    for _ in 0..2 {
-        desk.now_s += 50_000;
-        desk.pick(client(0), 1);
-    }
-    for _ in 0..3 {
-        desk.close(2);
-    }
-    assert_eq!(desk.pick(client(0), 1), Some(1), "the idle one has left the set");
+    let mut desk = Desk::new("lblcr");
+    (1..=3).for_each(|server| desk.add(server, 2));
+    let open = |desk: &mut Desk, count| -> Vec<u8> {
+        (0..count).filter_map(|_| desk.open(client(0), 1)).collect()
+    };
+    assert_eq!(open(&mut desk, 5), [3, 3, 3, 2, 2]);
+    desk.now_s += 86_402;
+    assert_eq!(open(&mut desk, 3), [2, 1, 1]);
+    (0..3).for_each(|_| desk.settle(3));
+    assert_eq!(open(&mut desk, 4), [1, 3, 3, 3]);
+    desk.now_s += 86_402;
+    assert_eq!(open(&mut desk, 4), [1, 2, 1, 2]);
 }
 
 #[test]

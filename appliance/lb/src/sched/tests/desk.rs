@@ -108,6 +108,12 @@ impl Desk {
         }
     }
 
+    /// Sets the upper threshold of a server.
+    pub(super) fn limit(&mut self, server: u8, upper: u32) {
+        let thresholds = Thresholds { upper, lower: 0 };
+        self.counts.set_thresholds(self.slot(server), thresholds);
+    }
+
     /// The server for a connection that is not opened.
     pub(super) fn pick(&mut self, client: IpAddr, port: u16) -> Option<u8> {
         let draw = self.random.draw();
@@ -130,11 +136,6 @@ impl Desk {
     /// Makes an active connection of a server an inactive one.
     pub(super) fn settle(&self, server: u8) {
         self.counts.changed(self.slot(server), false);
-    }
-
-    /// Ends an active connection of a server.
-    pub(super) fn close(&self, server: u8) {
-        self.counts.closed(self.slot(server), true);
     }
 
     pub(super) fn active(&self, server: u8) -> u32 {

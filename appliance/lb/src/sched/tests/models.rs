@@ -208,7 +208,7 @@ struct History {
 impl History {
     fn new(kind: Kind, seed: u64) -> Self {
         let mut random = Random::new(Seed::fixed(seed), WorkerId(kind as u16));
-        let flags = (random.draw() % 2 == 0, random.draw() % 2 == 0);
+        let flags = (random.draw() & 1 == 0, random.draw() & 1 == 0);
         let numbers: Vec<u8> = [(flags.0, 1), (flags.1, 2)]
             .iter()
             .filter(|(is_set, _)| *is_set)

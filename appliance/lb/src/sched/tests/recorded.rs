@@ -175,3 +175,50 @@ fn hashed_connections_go_to_the_servers_that_the_kernel_chooses() {
     assert_eq!(replay.ports_used, FIRST_PORTS.len());
     assert_eq!(replay.checked, 73);
 }
+
+/// Opens as many connections as were recorded, from ten addresses in turn or from one.
+fn opened(desk: &mut Desk, recorded: &str, is_one_client: bool) -> String {
+    let mut found = Vec::new();
+    for number in 0..recorded.split_whitespace().count() {
+        let last = if is_one_client { 2 } else { 100 + number as u8 };
+        let server = desk.open([10, 1, 0, last].into(), 40000);
+        found.push(server.map_or("refused".to_owned(), |server| server.to_string()));
+    }
+    found.join(" ")
+}
+
+#[test]
+fn overloaded_servers_are_skipped_as_the_kernel_skips_them() {
+    let recording = include_str!("../../../tests/recordings/sched-thresholds.jsonl");
+    let (mut port, mut checked) = (7999, 0);
+    let mut desk = Desk::new("rr");
+    let mut with_fallback = false;
+    for line in recording.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        let section = entry["section"].as_str().unwrap_or_default();
+        if section.starts_with("fallback") {
+            (port, with_fallback) = (8019, true);
+        }
+        for line in entry["stdout"].as_str().unwrap_or_default().lines() {
+            if let Some((scheduler, recorded)) = line.split_once(" kept open: ") {
+                port += 1;
+                let address = [10, 1, 0, 80].into();
+                let key = ServiceKey::Endpoint { protocol: L4::Tcp, address, port };
+                let flags: &[u8] = if with_fallback { &[1] } else { &[] };
+                desk = Desk::of(key, scheduler, flags, [10, 2, 0, 10].into(), port);
+                for server in 1..=3 {
+                    desk.add(server, server.into());
+                    desk.limit(server, 2);
+                }
+                let found = opened(&mut desk, recorded, with_fallback);
+                assert_eq!(found, recorded, "{scheduler}");
+                checked += 1;
+            } else if let Some((scheduler, recorded)) = line.split_once(" more: ") {
+                (1..=3).for_each(|server| desk.limit(server, 3));
+                assert_eq!(opened(&mut desk, recorded, false), recorded, "{scheduler} more");
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 28);
+}
