@@ -47,15 +47,20 @@ def mode(request, lab):
 
 @pytest.fixture(autouse=True)
 def a_clean_start_and_a_balanced_end(request):
-    """Each test starts without services, and after it every frame must be accounted for."""
+    """Each test starts without services; after it every frame must be accounted for, and none
+    may be lost for a reason that the test did not name."""
     if "lab" not in request.fixturenames:
         yield
         return
     lab = request.getfixturevalue("lab")
     lab.let_connections_close()
     lab.ctl("-C")
+    lab.named_losses.clear()
+    before = lab.ledger().losses()
     yield
     assert lab.imbalances() == []
+    lost = lab.ledger().losses() - before
+    assert {reason: lost[reason] for reason in lost if reason not in lab.named_losses} == {}
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -120,6 +120,7 @@ class Lab:
         self.rs = self.facts["RS"].split()
         self.locals = self.facts["LOCALS"].split()
         self.director_pids: list[int] = []
+        self.named_losses: set[str] = set()
         self.ip = "ip6" if shape.family == 6 else "ip"
         self.nat, self.fullnat, self.tun, self.dr = map(self.mode, MODES)
 
@@ -284,6 +285,15 @@ class Lab:
         """Frames dropped so far, by reason."""
         rows = re.findall(r"^\s*([a-z][a-z0-9_]+)\s+(\d+)\b", self.ctl("--drops").stdout, re.M)
         return Counter({reason: int(count) for reason, count in rows})
+
+    def may_lose(self, *reasons: str) -> None:
+        """Names the losses that the present test is about; any other one fails it."""
+        self.named_losses.update(reasons)
+
+    def learns_a_tunnels_mtu(self, mode: Mode) -> None:
+        """Names what an upload loses to learn that a tunnel takes smaller packets."""
+        if mode == self.tun:
+            self.may_lose("too_big")
 
     def ledger(self) -> Ledger:
         """The director's counters now."""

@@ -2,6 +2,7 @@
 """What the director counted, and whether it adds up: no frame is lost without a name."""
 
 import re
+from collections import Counter
 
 SAMPLE = re.compile(r"^pointsman_(\w+)(?:\{(.*)\})? (\d+)$", re.M)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -28,6 +29,17 @@ class Ledger:
 
     def by_worker(self, name: str, **labels: str) -> list[int]:
         return [self.total(name, worker=worker, **labels) for worker in self.workers()]
+
+    def losses(self) -> Counter:
+        """Frames lost so far: dropped by a worker, by the host thread, or by a NIC."""
+        kinds = {"drops_total": "reason", "host_lost_total": "direction",
+                 "nic_missed_total": "", "nic_no_buffer_total": "", "nic_errors_total": ""}
+        lost = Counter()
+        for sample, has, value in self.samples:
+            if sample in kinds:
+                label = has.get(kinds[sample], "")
+                lost[label if sample == "drops_total" else f"{sample} {label}".strip()] += value
+        return +lost
 
     def imbalances(self) -> list[str]:
         """What does not add up with the director at rest, one line each."""

@@ -38,6 +38,7 @@ def test_hostile_frames_are_dropped_by_name(lab):
     with (lab.capture("director", "lan-nic", source) as forwarded,
           subprocess.Popen(command, bufsize=1, **pipes) as sender):
         for what, frames, want in hostile.frames(family, lab.facts["MAC_WAN"]):
+            lab.may_lose(want)
             before = lab.drops()
             punted = lab.ledger().total("frames_out_total", fate="punted")
             for frame in frames:

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.parametrize("lab", SHAPES, indirect=True, scope="module
 
 def test_no_local_port_left_drops_by_name(lab):
     """Four ports on one local address towards one server endpoint: the fifth flow has none."""
+    lab.may_lose("no_local_port")
     name = f"-u {lab.fullnat.host}:7"
     lab.ctl(f"-A {name} -s rr")
     lab.ctl(f"-P {name} -z {lab.locals[0]}")
@@ -24,6 +25,7 @@ def test_no_local_port_left_drops_by_name(lab):
 
 
 def test_a_full_connection_table_drops_by_name(lab):
+    lab.may_lose("table_full")
     lab.service(lab.dr, 7, protocol="-u")
     before = lab.drops()
     clients = [lab.facts["CLIENT"], lab.facts["FAR_CLIENT"]]

@@ -52,6 +52,7 @@ def test_weight_0_keeps_connections_and_gets_no_new_ones(lab, mode):
 
 def test_a_removed_servers_connections_are_dropped_by_name_until_it_is_back(lab):
     lab.service(lab.nat)
+    lab.may_lose("server_removed")
     client = lab.facts["CLIENT"]
     before = lab.drops()
     with Held(lab, client, lab.nat.vip) as held:
@@ -66,6 +67,7 @@ def test_a_removed_servers_connections_are_dropped_by_name_until_it_is_back(lab)
 
 
 def test_a_service_with_no_server_available_answers_port_unreachable(lab):
+    lab.may_lose("no_server")
     lab.service(lab.nat, weights=(0, 0, 0))
     lab.service(lab.nat, 7, protocol="-u", weights=(0, 0, 0))
     client = lab.facts["CLIENT"]
@@ -74,6 +76,7 @@ def test_a_service_with_no_server_available_answers_port_unreachable(lab):
 
 
 def test_a_server_that_does_not_answer_arp_or_nd_drops_by_name_and_remedy(lab):
+    lab.may_lose("no_neighbour")
     nobody = bracketed(lab.rs[0] + "9")
     lab.ctl(f"-A -t {lab.dr.host}:80 -s rr")
     lab.ctl(f"-a -t {lab.dr.host}:80 -r {nobody}:80 -g")

@@ -43,6 +43,7 @@ def test_many_clients_are_all_answered_in_turn(lab, mode):
 
 @each_mode
 def test_files_pass_whole_in_both_directions(lab, mode):
+    lab.learns_a_tunnels_mtu(mode)
     lab.service(mode)
     want = (lab.state / "data/big.sha256").read_text().strip()
     client = lab.client_for(mode)
