@@ -10,7 +10,7 @@
 //! The kernel puts packets together and takes them apart again; here the pieces stay as they are.
 
 use arrayvec::ArrayVec;
-use wire::{Fragment, Frame, Outcome, Parsed, Piece, V4, V6, parse};
+use wire::{Fragment, Frame, L4, Outcome, Parsed, Piece, V4, V6, parse};
 
 use crate::batch::{Batch, Origin};
 use crate::conn::Direction;
@@ -165,6 +165,10 @@ impl<W: Witness> Stage<'_, W> {
             _ => {
                 let id = self.own_id(known.flows, &parsed);
                 let tuple = parsed.key().tuple;
+                if parsed.key().protocol == L4::Sctp && changes_ports(known.flows, &parsed) {
+                    let reason = DropReason::FragmentSctp;
+                    return (Way::Dropped(reason), reason.into());
+                }
                 let way = Way::Flow { sport: tuple.sport, dport: tuple.dport, id };
                 (way, renumbered(&part.piece, id, fate, frame))
             }
@@ -224,6 +228,15 @@ impl<W: Witness> Stage<'_, W> {
         }
         Some(self.next_id())
     }
+}
+
+/// Whether a packet leaves with other ports than it came with.
+fn changes_ports<F: Balanced>(flows: &Flows<'_, F>, parsed: &Parsed<F>) -> bool {
+    let arrives = parsed.key().tuple;
+    let hit = flows.conns().look_up(&parsed.key());
+    let conn = hit.and_then(|(id, direction)| Some((flows.conns().conn(id)?, direction)));
+    let leaves = conn.map(|(conn, direction)| conn.action(direction).tuple);
+    leaves.is_none_or(|leaves| (leaves.sport, leaves.dport) != (arrives.sport, arrives.dport))
 }
 
 /// Gives a fragment that goes on its packet's own identification; one in a tunnel keeps its own.

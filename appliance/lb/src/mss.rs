@@ -6,7 +6,7 @@
 //! answer by themselves. A SYN without the option stays so: its sender takes 536 bytes, or 1220
 //! over IPv6.
 
-use wire::{Delta, Frame, Tcp};
+use wire::{Delta, Frame, L4, Tcp};
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
@@ -66,7 +66,9 @@ impl<W: Witness> Stage<'_, W> {
         room: Option<usize>,
         frame: &mut B,
     ) {
-        let most = match server.and_then(|view| view.mss) {
+        // An SCTP INIT counts as a SYN elsewhere.
+        let mss = server.and_then(|view| view.mss);
+        let most = match mss.filter(|_| item.parsed.key().protocol == L4::Tcp) {
             None => return,
             Some(Mss::Bytes(bytes)) => Some(bytes),
             // What its answers come by counts as well as the way on.

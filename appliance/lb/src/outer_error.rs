@@ -19,8 +19,8 @@ use crate::flows::Flows;
 use crate::icmp_error::{Error, wrap};
 use crate::ids::NicId;
 use crate::network::Unresolved;
-use crate::pipeline::set_ethertype;
 use crate::stage::{self, Fate, Stage, Wait};
+use crate::tunnel::set_ethertype;
 use crate::verdict::DropReason;
 use crate::witness::{Fact, Meeting, Witness};
 

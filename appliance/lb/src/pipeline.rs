@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use wire::{Eth, FamilyId, Frame, V4, V6};
 use zerocopy::FromBytes;
-use zerocopy::network_endian::U16;
 
 use crate::batch::{Batch, Origin, Sink};
 use crate::conn::ConnRecord;
@@ -490,14 +489,5 @@ pub(crate) fn address(frame: &mut impl Frame, hop: &NextHop) -> Result<(), DropR
     };
     eth.dst = hop.to;
     eth.src = hop.from;
-    Ok(())
-}
-
-/// Writes the EtherType, which an outer header may have moved the front to.
-pub(crate) fn set_ethertype(frame: &mut impl Frame, ethertype: u16) -> Result<(), DropReason> {
-    let Ok((eth, _)) = Eth::mut_from_prefix(frame.head_mut()) else {
-        return Err(DropReason::Bug);
-    };
-    eth.ethertype = U16::new(ethertype);
     Ok(())
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The tunnel to a server: how much fits into it, and a packet's way in.
 
-use wire::{FlowKey, Frame};
-use zerocopy::IntoBytes;
+use wire::{Eth, FlowKey, Frame, U16};
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::encap::{Outer, PerPacket};
 use crate::family::Balanced;
 use crate::knobs::Knob;
-use crate::pipeline::set_ethertype;
 use crate::snapshot::ServerView;
 use crate::stage::{Stage, Way};
 use crate::verdict::DropReason;
@@ -57,4 +56,13 @@ impl<W: Witness> Stage<'_, W> {
         outer.wrap::<F>(frame, ip_len, &choice)?;
         set_ethertype(frame, outer.ethertype())
     }
+}
+
+/// Writes the EtherType, which an outer header may have moved the front to.
+pub(crate) fn set_ethertype(frame: &mut impl Frame, ethertype: u16) -> Result<(), DropReason> {
+    let Ok((eth, _)) = Eth::mut_from_prefix(frame.head_mut()) else {
+        return Err(DropReason::Bug);
+    };
+    eth.ethertype = U16::new(ethertype);
+    Ok(())
 }

@@ -89,6 +89,9 @@ drop_reasons! {
     FragmentLate "fragment_late"
         "A fragment whose packet's first fragment did not come in time, or whose connection ended."
         "Fragments get lost before us: let the sender do path MTU discovery, or lower its MTU.";
+    FragmentSctp "fragment_sctp"
+        "A fragment of an SCTP packet whose ports change: its CRC is over bytes that are not here."
+        "Give the server the service's port, or let the ends of SCTP do path MTU discovery.";
     FragmentHoldFull "fragment_hold_full"
         "Too many fragments already wait for the first one of their packet."
         "Look for a flood of fragments, or a path that reorders packets.";
