@@ -48,6 +48,7 @@ bench: ## what a packet costs, beside testpmd: 10 minutes (QUICK=1: 2) [PAGES=hu
 		$(if $(PAGES),--pages $(PAGES)) $(if $(JSON),--json $(JSON)) $(if $(SVG),--svg $(SVG))
 
 bench-instructions: ## instructions per packet against those recorded (RECORD=1: records them)
+	lab/install.sh bench
 	cargo run --release -p perf --bin instructions -- $(if $(RECORD),--record)
 
 fuzz: ## every fuzz target for FUZZ_SECONDS each (nightly Rust, cargo-fuzz)

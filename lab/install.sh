@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Installs what building, the demo and the tests need on Debian 12; asks nothing.
 #
-#   lab/install.sh demo|test
+#   lab/install.sh demo|test|bench
 #
 # Where all is present it changes nothing and needs neither network nor root. Services of newly
 # installed packages are kept from starting: Debian's nginx would take this host's port 80.
@@ -13,6 +13,7 @@ root=$here/..
 build_packages=(gcc libc6-dev clang libclang-dev pkg-config libdpdk-dev)
 demo_packages=(iproute2 procps ethtool nginx libbpf-dev linux-libc-dev curl tcpdump)
 demo_packages+=(python3)
+bench_packages=(dpdk valgrind binutils)
 test_packages=(python3-pytest python3-scapy tshark util-linux)
 
 policy=/usr/sbin/policy-rc.d
@@ -71,7 +72,8 @@ allow_services() {
 case ${1-} in
     demo) wanted=("${build_packages[@]}" "${demo_packages[@]}") ;;
     test) wanted=("${build_packages[@]}" "${demo_packages[@]}" "${test_packages[@]}") ;;
-    *) fail "usage: $0 demo|test" ;;
+    bench) wanted=("${build_packages[@]}" "${bench_packages[@]}") ;;
+    *) fail "usage: $0 demo|test|bench" ;;
 esac
 check_rust
 command -v dpkg-query >/dev/null || fail "This installs Debian packages; elsewhere, provide:" \
