@@ -99,6 +99,9 @@ impl Replayed {
             self.segment('s', client, port, server + 10, "SA");
             self.segment('c', client, port, 0, "A");
             self.kept.push((client, port, server + 10));
+        } else {
+            // ICMP to one client is limited: a second later it may be told again.
+            self.now_ms += 1000;
         }
         taken
     }

@@ -59,7 +59,8 @@ impl Desk {
         server_zero: IpAddr,
         server_port: u16,
     ) -> Self {
-        let limits = Limits { services: 1, servers: 64, connections: 1, templates: 0 };
+        let mut limits = Limits { services: 1, servers: 64, connections: 1, ..Limits::DEFAULT };
+        limits.templates = 0;
         let (mut catalog, network) = (Catalog::new(&limits), Network::new(vec![]));
         let scheduler = Scheduler::from_name(scheduler).unwrap();
         let flags = flags.iter().fold(SchedFlags::NONE, |flags, number| flags.with(*number));
