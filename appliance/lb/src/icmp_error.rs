@@ -172,8 +172,8 @@ impl IcmpFamily for V6 {
 const TOS: u8 = 0xc0;
 const TTL: u8 = 64;
 
-/// How many errors a worker may send: in all, and to each peer but for those about sizes, which path
-/// MTU discovery cannot do without; the defaults of the kernel's `icmp_msgs_burst`,
+/// How many errors a worker may send: in all, and to each peer but for those about sizes, which
+/// path MTU discovery cannot do without; the defaults of the kernel's `icmp_msgs_burst`,
 /// `icmp_msgs_per_sec` and `icmp_ratelimit`.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
