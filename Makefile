@@ -37,11 +37,13 @@ check: ## format and lints
 test-pure: ## the crates without DPDK: no root, no hugepages, seconds
 	lab/pure-tests.sh
 
-# With overflow checks and debug assertions, which a release build and so the demo go without.
+# With overflow checks and debug assertions, which a release build and so the demo go without. Two
+# labs at a time: most of a test is waiting.
 test-lab: ## the lab alone: end to end, in namespaces (root)
 	$(NEED_ROOT)
 	cargo test --no-run $(WITH_DPDK)
-	cd lab/tests && POINTSMAN=$(TARGET)/debug/pointsman $(PYTHON) -m pytest -q -p no:cacheprovider
+	cd lab/tests && POINTSMAN=$(TARGET)/debug/pointsman $(PYTHON) -m pytest -q -p no:cacheprovider \
+		-n 2 --dist loadfile
 
 bench: ## what a packet costs, beside testpmd: 10 minutes (QUICK=1: 2) [PAGES=huge] [JSON=F] [SVG=F]
 	cargo run --release -p perf --bin bench -- $(if $(QUICK),--quick) \

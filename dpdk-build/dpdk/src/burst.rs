@@ -136,7 +136,7 @@ impl Drop for Burst {
     }
 }
 
-/// Lets `source` write frames behind the last of an array, at most `max`; returns how many it wrote.
+/// Lets `source` write frames behind the last of an array, at most `max`; returns how many it did.
 ///
 /// # Safety
 ///
