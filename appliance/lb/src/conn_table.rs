@@ -227,6 +227,9 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
             Ok(()) => {
                 self.free = next_free;
                 self.live += 1;
+                if let Some(next) = self.conns.get(next_free as usize) {
+                    prefetch::read(next);
+                }
                 Ok(id)
             }
             Err(Full) => {

@@ -33,7 +33,7 @@ pub struct Outer {
 pub struct PerPacket {
     /// Identification, used where the packet may be fragmented on its way.
     pub id: u16,
-    /// UDP source port of GUE, the same for all packets of a flow.
+    /// UDP source port of GUE, the same for all packets of a flow; 0 for other tunnels.
     pub port: u16,
     /// Whether an inner packet that must not be fragmented makes such an outer one.
     pub copies_dont_fragment: bool,

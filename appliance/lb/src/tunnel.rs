@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::encap::{Outer, PerPacket};
 use crate::family::Balanced;
 use crate::knobs::Knob;
+use crate::service::Tunnel;
 use crate::snapshot::ServerView;
 use crate::stage::{Stage, Way};
 use crate::verdict::DropReason;
@@ -48,9 +49,15 @@ impl<W: Witness> Stage<'_, W> {
     ) -> Result<(), DropReason> {
         // Each worker has ids of its own.
         *self.ip_id = self.ip_id.wrapping_add(self.wiring.workers);
+        let port = match outer.tunnel {
+            Tunnel::Gue { .. } => {
+                GUE_PORTS | (self.keyed.bytes(flow.tuple.as_bytes()) >> 50) as u16
+            }
+            Tunnel::Ipip | Tunnel::Gre { .. } => 0,
+        };
         let choice = PerPacket {
             id: *self.ip_id,
-            port: GUE_PORTS | (self.keyed.bytes(flow.tuple.as_bytes()) >> 50) as u16,
+            port,
             copies_dont_fragment: self.snapshot.knobs.is_on(Knob::PmtuDisc),
         };
         outer.wrap::<F>(frame, ip_len, &choice)?;
