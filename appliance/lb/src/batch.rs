@@ -69,6 +69,8 @@ pub enum Origin {
     Worker,
     /// Fragments that waited here for the first of their packet.
     Waited,
+    /// Frames that waited here, complete, for a next hop that did not answer.
+    Undelivered,
 }
 
 /// Takes what leaves a worker. Frames that could not leave as told are the sink's to count, with

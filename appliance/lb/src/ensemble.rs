@@ -25,9 +25,6 @@ use crate::steer::Wiring;
 use crate::verdict::Verdict;
 use crate::witness::Witness;
 
-/// How often a frame is handed to another worker at most.
-const HAND_OFFS_MAX: usize = 2;
-
 /// What left the workers since the last look.
 #[derive(Debug, Default)]
 pub struct Outlet {
@@ -226,8 +223,9 @@ impl<'m> Ensemble<'m> {
     }
 
     fn carry_hand_offs(&mut self, now: Tick, witness: &mut impl Witness) {
-        // A fragment goes to its keeper and from there to its flow's owner.
-        for _ in 0..HAND_OFFS_MAX {
+        // A fragment goes to its keeper and from there to its flow's owner; an ICMP error may go
+        // round all workers.
+        for _ in 0..self.workers.len().max(2) {
             for at in 0..self.workers.len() {
                 self.carry_inbox(at, now, witness);
             }

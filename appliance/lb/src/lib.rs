@@ -74,5 +74,6 @@ pub mod templates;
 pub mod toeplitz;
 mod too_big;
 mod tunnel;
+mod undelivered;
 pub mod verdict;
 pub mod witness;

@@ -63,7 +63,8 @@ impl<W: Witness> Stage<'_, W> {
         let key = quote.key.ok_or(foreign)?;
         self.keep_or_hand_off(&key, (index, nic))?;
         let found = flows.conns().look_up(&key);
-        let conn = found.and_then(|(id, _)| flows.conns().conn(id)).ok_or(foreign)?;
+        let conn = found.and_then(|(id, _)| flows.conns().conn(id));
+        let conn = conn.ok_or_else(|| self.elsewhere(&key, nic))?;
         let way = Direction::Request;
         self.witness.note(index, || Fact::Found(Meeting::of(conn, way, self.snapshot, self.now)));
         if !self.goes_to(conn, error.quote.header.dst.into()) {
@@ -94,7 +95,7 @@ impl<W: Witness> Stage<'_, W> {
     }
 
     /// Sends a frame that is complete but for its link-layer addresses towards an address.
-    fn send_to<B: Frame>(&mut self, to: IpAddr, frame: &mut B) -> Result<Fate, Fate> {
+    pub(crate) fn send_to<B: Frame>(&mut self, to: IpAddr, frame: &mut B) -> Result<Fate, Fate> {
         let network = &self.snapshot.network;
         match network.resolve_ip(to) {
             Ok(id) => {

@@ -5,6 +5,7 @@
 //! what becomes of a frame; [`Worker::settle`] is the one place that counts it.
 
 mod in_parts;
+mod release;
 
 use std::sync::Arc;
 
@@ -21,13 +22,13 @@ use crate::flows::{Cursor, Flows};
 use crate::follow::{Come, Known};
 use crate::fragments::InParts;
 use crate::hash::Keyed;
-use crate::held::{Held, Waiting};
+use crate::held::Held;
 use crate::icmp_error::RateLimit;
 use crate::ids::{NicId, Tick, WorkerId};
 use crate::knobs::Knob;
 use crate::limits::PORT_PROBES_PER_BATCH;
 use crate::local_ports::LocalPorts;
-use crate::network::{NetworkView, NextHop};
+use crate::network::NextHop;
 use crate::random::Random;
 use crate::regime::Regime;
 use crate::snapshot::Snapshot;
@@ -162,7 +163,7 @@ impl<'m, B: Frame> Worker<'m, B> {
         match origin {
             Origin::Wire => self.counters.frames.received.add(arrived),
             Origin::Worker => self.counters.frames.handed_in.add(arrived),
-            Origin::Waited => {}
+            Origin::Waited | Origin::Undelivered => {}
         }
         let come = self.process(batch, origin, now, sink, witness);
         if !come.is_empty() && !self.in_parts.waiting.is_empty() {
@@ -398,41 +399,6 @@ impl<'m, B: Frame> Worker<'m, B> {
         sink.take(frame, verdict);
     }
 
-    fn release_held(&mut self, now: Tick, sink: &mut impl Sink<B>, witness: &mut impl Witness) {
-        let Self { snapshot, held, counters, ip_id, wiring, .. } = self;
-        let hop = |waiting: &Waiting<B>| towards(&snapshot.network, waiting.to);
-        held.release(
-            now,
-            |waiting| hop(waiting).is_some(),
-            |mut waiting, _| {
-                let addressed = match hop(&waiting) {
-                    None => Err(DropReason::NoNeighbour),
-                    Some(hop) => address(&mut waiting.frame, hop).map(|()| (hop.nic, hop.mtu)),
-                };
-                let frame = &waiting.frame;
-                let fits = |mtu: u16| frame.len() <= usize::from(mtu) + size_of::<Eth>();
-                let (verdict, is_sent) = match addressed {
-                    Ok((nic, mtu)) if fits(mtu) => (Verdict::Transmit(nic), false),
-                    Ok((nic, mtu)) => {
-                        *ip_id = ip_id.wrapping_add(wiring.workers);
-                        match send_in_parts(frame, (nic, mtu), *ip_id, &counters.frames, sink) {
-                            Ok(()) => (Verdict::Transmit(nic), true),
-                            Err(reason) => (Verdict::Drop(reason), false),
-                        }
-                    }
-                    Err(reason) => (Verdict::Drop(reason), false),
-                };
-                if let Verdict::Drop(reason) = verdict {
-                    counters.dropped(reason, waiting.neighbour.nic, now, frame);
-                }
-                witness.released(waiting.neighbour.nic, verdict, frame);
-                if !is_sent {
-                    sink.take(waiting.frame, verdict);
-                }
-            },
-        );
-    }
-
     /// Decides once a second what is done against a flood.
     #[inline]
     fn defend(&mut self, now: Tick) {
@@ -476,10 +442,6 @@ impl<'m, B: Frame> Worker<'m, B> {
 #[inline]
 fn leaves_by(fate: &Option<Fate>, nic: NicId) -> bool {
     matches!(fate, Some(Fate::Settled(Verdict::Transmit(by))) if *by == nic)
-}
-
-fn towards(network: &NetworkView, to: std::net::IpAddr) -> Option<&NextHop> {
-    network.next_hop(network.resolve_ip(to).ok()?)
 }
 
 /// Writes the Ethernet addresses towards a next hop; the EtherType is there already.

@@ -35,9 +35,22 @@ struct About<F: Family> {
 }
 
 impl<'a, W: Witness> Stage<'a, W> {
-    /// What becomes of an ICMP error; one that is about no connection of ours is the host's.
+    /// What becomes of an ICMP error, or of a frame that there is to be one about.
     #[cold]
     pub(crate) fn serve_error<B: Frame>(
+        &mut self,
+        flows: (&mut Flows<'_, V4>, &mut Flows<'_, V6>),
+        at: (u8, NicId),
+        frame: &mut B,
+    ) -> Fate {
+        match self.origin {
+            Origin::Undelivered => self.undelivered(flows, at, frame),
+            _ => self.about_connection(flows, at, frame),
+        }
+    }
+
+    /// What becomes of an ICMP error; one that is about no connection of ours is the host's.
+    pub(crate) fn about_connection<B: Frame>(
         &mut self,
         (v4, v6): (&mut Flows<'_, V4>, &mut Flows<'_, V6>),
         (index, nic): (u8, NicId),
@@ -72,7 +85,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         self.keep_or_hand_off(&key, (index, nic))?;
         let Some((id, direction)) = flows.conns().look_up(&key) else {
             self.witness.note(index, || Fact::NotFound);
-            return Err(stage::punt(self.wiring, nic));
+            return Err(self.elsewhere(&key, nic));
         };
         let conn = flows.conns().conn(id).ok_or(DropReason::Bug)?;
         self.witness
@@ -104,6 +117,16 @@ impl<'a, W: Witness> Stage<'a, W> {
             return Ok(());
         }
         Err(Fate::Settled(Verdict::HandOff(owner, nic)))
+    }
+
+    /// What becomes of an error whose flow is not known here: the next worker may know it, or it is
+    /// the host's.
+    pub(crate) fn elsewhere<F: Balanced>(&self, key: &FlowKey<F>, nic: NicId) -> Fate {
+        let services = self.snapshot.services.family::<F>();
+        match self.steering.next_to_ask(key, self.origin == Origin::Worker, services) {
+            Some(next) => Fate::Settled(Verdict::HandOff(next, nic)),
+            None => stage::punt(self.wiring, nic),
+        }
     }
 
     fn count_error<F: Balanced>(

@@ -29,7 +29,7 @@ pub(crate) type Fates = [Option<Fate>; BATCH];
 pub(crate) struct Sorted {
     pub(crate) v4: Items<V4>,
     pub(crate) v6: Items<V6>,
-    /// ICMP errors with the NIC that each came by.
+    /// ICMP errors, or what errors are to be made of, with the NIC that each came by.
     pub(crate) errors: ArrayVec<(u8, NicId), BATCH>,
     /// Fragments, a bit for each.
     pub(crate) parts: u32,
@@ -59,6 +59,9 @@ impl<W: Witness> Stage<'_, W> {
         (v4, v6): (&Flows<'_, V4>, &Flows<'_, V6>),
         sorted: &mut Sorted,
     ) {
+        if self.origin == Origin::Undelivered {
+            return sorted.errors.extend((0..).zip(batch.nics.iter().copied()));
+        }
         let mut by = (NicId::default(), self.wiring.nic(NicId::default()));
         for (index, (frame, nic)) in (0..).zip(batch.frames.iter().zip(&batch.nics)) {
             let Self { witness, counters, origin, now, .. } = self;

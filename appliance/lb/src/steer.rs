@@ -128,6 +128,37 @@ impl Steering {
         } else {
             return self.here;
         };
+        self.of_client(client)
+    }
+
+    /// The worker to ask next whether it knows a flow, since this one does not; none if all were
+    /// asked, or another could not know it.
+    ///
+    /// Only where the landing worker owns requests, and the key is a request's: then what is about
+    /// a flow without being of it (an ICMP error) may land anywhere. The first to be asked is a
+    /// pure function of the flow: the queue of its requests where the NICs' hash is known. From
+    /// there on each worker asks the one after it, so that the round ends without a note of who was
+    /// asked; `is_round` says that it has begun.
+    pub(crate) fn next_to_ask<F: SnapshotFamily>(
+        &self,
+        key: &FlowKey<F>,
+        is_round: bool,
+        services: &FamilyServices<F>,
+    ) -> Option<WorkerId> {
+        if self.is_alone() || !self.landing || !services.is_vip(key.tuple.dst) {
+            return None;
+        }
+        let lands = self.rss.as_ref().and_then(|rss| rss.reply(&key.tuple));
+        let first = lands.unwrap_or_else(|| self.of_client(key.tuple.source()));
+        if !is_round && first != self.here {
+            return Some(first);
+        }
+        let after = self.here.0 + 1;
+        let next = WorkerId(if after < self.workers { after } else { 0 });
+        (next != first).then_some(next)
+    }
+
+    fn of_client<F: SnapshotFamily>(&self, client: Endpoint<F>) -> WorkerId {
         if let Some(owner) = self.rss.as_ref().and_then(|rss| rss.client(client)) {
             return owner;
         }

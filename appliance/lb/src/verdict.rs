@@ -152,7 +152,8 @@ drop_reasons! {
         "There is no route to the packet's next address."
         "Add a route: `ip route add` on the host interface, or [[route]].";
     NoNeighbour "no_neighbour"
-        "The next hop's link-layer address is not known and did not answer in time."
+        "The next hop's link-layer address is not known and did not answer in time; the sender was \
+         told by ICMP."
         "Check that the next hop is up: `ip neigh`; or set it in [[nic.neighbour]].";
     HoldFull "hold_full"
         "Too many packets already wait for link-layer addresses."

@@ -6,7 +6,7 @@
 //! | line | meaning |
 //! |---|---|
 //! | `rule LINE`, `refused LINE` | a line of ipvsadm, to be accepted or refused |
-//! | `workers N`, `nic NAME mtu=N no-host` | the director, from the start |
+//! | `workers N`, `owner landing`, `nic NAME mtu=N no-host` | the director, from the start |
 //! | `limits local_ports=A-B connections=N templates=N` | likewise |
 //! | `mark N [tcp] [from=P] [to=P] [ports=A-B] [nic=NAME]` | a rule that marks packets |
 //! | `unknown ADDRESS`, `known ADDRESS` | a neighbour without MAC; it has one from here on |
@@ -66,6 +66,7 @@ scripts! {
     icmp_direct
     icmp_foreign
     icmp_fullnat
+    icmp_landing
     icmp_nat
     icmp_outer
     icmp_outer_mtu

@@ -179,7 +179,8 @@ impl Witness for Explainer<'_> {
         (self.before, self.meeting) = (Some(VecFrame::new(frame.head())), None);
         self.found_way = false;
         match origin {
-            Origin::Wire => {}
+            // What becomes of them is told where they are given up.
+            Origin::Wire | Origin::Undelivered => {}
             Origin::Worker => return self.line("worker", format_args!("{worker} has it now")),
             Origin::Waited => {
                 let seen = glance(frame.head());

@@ -17,7 +17,7 @@ pub const QUOTED_L4_MIN: usize = 8;
 /// An ICMP error: where it is in its frame and what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError<F: Family> {
-    /// The IP header of the error itself.
+    /// The IP header of the error itself, with extension headers.
     pub header: IpHeader<F>,
     /// Type of message.
     pub kind: u8,
@@ -32,7 +32,7 @@ pub struct IcmpError<F: Family> {
 /// The beginning of a packet inside a frame: quoted, or carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quote<F: Family> {
-    /// Its IP header.
+    /// Its IP header, with extension headers.
     pub header: IpHeader<F>,
     /// Offset of its IP header in the frame, in bytes.
     pub l3: usize,
@@ -53,7 +53,7 @@ pub enum AnyError {
 #[must_use]
 pub fn is_error(head: &[u8]) -> bool {
     fn of_family<F: IcmpOf>(l3: &[u8]) -> bool {
-        let header = F::header(l3).filter(|ip| ip.protocol == F::ICMP && !ip.is_fragment);
+        let header = F::all_headers(l3).filter(|ip| ip.protocol == F::ICMP && !ip.is_fragment);
         let kind = header.and_then(|ip| l3.get(ip.header_len));
         kind.is_some_and(|kind| F::is_error(*kind))
     }
@@ -81,7 +81,7 @@ pub fn read(head: &[u8]) -> Option<AnyError> {
 
 impl<F: IcmpOf> IcmpError<F> {
     fn read(head: &[u8], l3: &[u8]) -> Option<Self> {
-        let header = F::header(l3)?;
+        let header = F::all_headers(l3)?;
         if header.protocol != F::ICMP || header.is_fragment || header.packet_len > l3.len() {
             return None;
         }
@@ -125,7 +125,7 @@ impl<F: IcmpOf> Quote<F> {
     #[must_use]
     pub fn read(head: &[u8], l3: usize) -> Option<Self> {
         let bytes = head.get(l3..)?;
-        let header = F::header(bytes)?;
+        let header = F::all_headers(bytes)?;
         Some(Self { header, l3, key: flow(&header, bytes) })
     }
 

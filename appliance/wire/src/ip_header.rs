@@ -6,6 +6,7 @@
 
 use zerocopy::FromBytes;
 
+use crate::ipv6::{self, Walked};
 use crate::{Family, Ipv4, Ipv6, V4, V6, ipv4};
 
 /// An IP header's fields, read but not believed: the packet may be shorter than it says.
@@ -21,7 +22,8 @@ pub struct IpHeader<F: Family> {
     pub ttl: u8,
     /// What follows the header.
     pub protocol: u8,
-    /// Length of the header in bytes: with options on IPv4, without extension headers on IPv6.
+    /// Length of the header in bytes, with options on IPv4; whether with extension headers on IPv6
+    /// is for the function that read it to say.
     pub header_len: usize,
     /// Length of the packet in bytes, header included.
     pub packet_len: usize,
@@ -40,6 +42,11 @@ pub trait ReadHeader: Family {
 
     /// Reads the header at the start of `l3`; none if it is not there or not of this family.
     fn header(l3: &[u8]) -> Option<IpHeader<Self>>;
+
+    /// As [`Self::header`], with the extension headers that a host reads, as far as they are there.
+    fn all_headers(l3: &[u8]) -> Option<IpHeader<Self>> {
+        Self::header(l3)
+    }
 }
 
 impl ReadHeader for V4 {
@@ -68,7 +75,7 @@ impl ReadHeader for V4 {
 }
 
 impl ReadHeader for V6 {
-    const ICMP: u8 = crate::ipv6::NEXT_ICMP6;
+    const ICMP: u8 = ipv6::NEXT_ICMP6;
 
     #[inline]
     fn header(l3: &[u8]) -> Option<IpHeader<Self>> {
@@ -82,8 +89,28 @@ impl ReadHeader for V6 {
             header_len: size_of::<Ipv6>(),
             packet_len: size_of::<Ipv6>() + usize::from(ip.payload_len.get()),
             dont_fragment: true,
-            is_fragment: ip.next_header == crate::ipv6::NEXT_FRAGMENT,
+            is_fragment: ip.next_header == ipv6::NEXT_FRAGMENT,
             is_later_fragment: false,
+        })
+    }
+
+    fn all_headers(l3: &[u8]) -> Option<IpHeader<Self>> {
+        let ip = Self::header(l3)?;
+        let payload = l3.get(ip.header_len..)?;
+        Some(match ipv6::walk(ip.protocol, payload, ip.packet_len - ip.header_len) {
+            Ok(Walked::Transport { protocol, at }) => {
+                let header_len = ip.header_len + at;
+                IpHeader { protocol, header_len, is_fragment: false, ..ip }
+            }
+            Ok(Walked::Fragment { header, at }) => IpHeader {
+                protocol: header.next_header,
+                header_len: ip.header_len + at,
+                is_fragment: true,
+                is_later_fragment: header.offset() != 0,
+                ..ip
+            },
+            // What cannot be read, or is for routers, names no protocol that is looked for.
+            Ok(Walked::ForRouters) | Err(_) => ip,
         })
     }
 }

@@ -9,6 +9,7 @@ use lb::ensemble::Outlet;
 use lb::ids::{NicId, Tick};
 use lb::marks::MarkRule;
 use lb::network::{Neighbour, Route};
+use lb::steer::Owner;
 use lb::verdict::DropReason;
 use wire::{L4, VecFrame};
 
@@ -68,6 +69,7 @@ impl<'a> Line<'a> {
 fn plan_line(plan: &mut Plan, words: &[&str]) -> Result<(), String> {
     match words {
         ["workers", count] => plan.workers = number(count)?,
+        ["owner", "landing"] => plan.owner = Owner::Landing,
         ["nic", name, options @ ..] => {
             let found = plan.nics.iter_mut().find(|nic| nic.name == *name);
             let nic = found.ok_or_else(|| format!("no NIC {name}"))?;
@@ -208,7 +210,7 @@ impl Run {
                 Ok(()) => Err("this was accepted".to_owned()),
                 Err(_) => Ok(()),
             },
-            [] | ["mark" | "nic" | "limits" | "workers" | "unknown", ..] => Ok(()),
+            [] | ["mark" | "nic" | "limits" | "workers" | "owner" | "unknown", ..] => Ok(()),
             [word, ..] => Err(format!("{word} is not known")),
         }
     }

@@ -39,6 +39,27 @@ fn a_later_fragment_names_no_flow() {
 }
 
 #[test]
+fn extension_headers_of_a_quoted_packet_are_stepped_over() {
+    let [src, dst] = ["fd00::2", "fd00::1"].map(|text| text.parse::<std::net::Ipv6Addr>().unwrap());
+    let error = |quoted: Vec<u8>| build::eth().ipv6(dst, src).icmp(1, 3).payload(&quoted);
+    let packet = || build::packet(src, dst).extension(60, &[0; 6]);
+    let whole = packet().udp(49000, 9500).payload(b"abc");
+    let first = packet().fragment(0, true).udp(49000, 9500).payload(b"abcdefgh");
+    let later = packet().fragment(1480, false).udp(49000, 9500).payload(b"abcdefgh");
+    for (quoted, known) in [(whole, true), (first, true), (later, false)] {
+        for cut in [false, true] {
+            let len = if cut { 47 } else { quoted.len() };
+            let Some(AnyError::V6(error)) = read(&error(quoted[..len].to_vec())) else {
+                panic!("not read")
+            };
+            let flow = error.quote.key.map(|key| key.to_string());
+            let name = "UDP [fd00::2]:49000 > [fd00::1]:9500".to_owned();
+            assert_eq!(flow, (known && !cut).then_some(name), "{len} bytes");
+        }
+    }
+}
+
+#[test]
 fn an_echo_a_fragment_and_a_lie_about_the_length_are_no_errors() {
     let ether = build::eth().ipv4([10, 2, 0, 254], [10, 1, 0, 2]);
     let frames = [
