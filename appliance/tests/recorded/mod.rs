@@ -7,7 +7,8 @@
 use std::net::IpAddr;
 
 use wire::build::{self, EthFrame, IpPacket};
-use wire::{Mac, TcpFlags};
+use wire::{Eth, Ipv4, Mac, TcpFlags, U16};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// A packet and what was seen of it.
 #[derive(Debug, Default)]
@@ -25,6 +26,48 @@ pub struct Line {
     pub arrives: bool,
     /// Its bytes, or what this reader has no word for.
     pub frame: Result<Vec<u8>, String>,
+    part: Option<Part>,
+}
+
+/// What of an IPv4 packet is in a frame.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    id: u16,
+    /// Where its bytes belong in the packet's payload.
+    offset: usize,
+    /// Bytes of the payload.
+    len: usize,
+    more: bool,
+}
+
+impl Part {
+    /// The part that a line tells of, if it is one.
+    fn read(words: &[&str]) -> Option<Self> {
+        let outer = words.split(|word| *word == "[").next()?;
+        let after = |name| Some(*outer.get(outer.iter().position(|word| *word == name)? + 1)?);
+        let more = outer.contains(&"MF");
+        let offset = after("off").map_or(0, |word| number(word).unwrap_or_default());
+        (more || offset > 0).then(|| Self {
+            id: after("id").and_then(|word| hex(word).ok()).unwrap_or_default() as u16,
+            offset,
+            len: after("len").map_or(0, |word| number(word).unwrap_or_default() - 20),
+            more,
+        })
+    }
+
+    /// Cuts it out of the frame of the whole packet.
+    fn cut(self, whole: &[u8]) -> Vec<u8> {
+        const HEADERS_LEN: usize = size_of::<Eth>() + size_of::<Ipv4>();
+        let (headers, payload) = whole.split_at(HEADERS_LEN);
+        let (mut ip, _) = Ipv4::read_from_prefix(&headers[size_of::<Eth>()..]).unwrap();
+        ip.id = U16::new(self.id);
+        ip.total_len = U16::new((size_of::<Ipv4>() + self.len) as u16);
+        ip.frag = U16::new(u16::from(self.more) << 13 | (self.offset / 8) as u16);
+        ip.csum = U16::ZERO;
+        ip.csum = ip.checksum();
+        let bytes = &payload[self.offset..self.offset + self.len];
+        [&headers[..size_of::<Eth>()], ip.as_bytes(), bytes].concat()
+    }
 }
 
 impl Line {
@@ -70,7 +113,22 @@ pub fn cases(stdout: &str) -> Vec<Case> {
             }
         }
     }
+    let mut wholes = [None, None];
+    cases.iter_mut().for_each(|case| cut(&mut case.frames, &mut wholes));
     cases
+}
+
+/// Makes parts of whole packets where lines tell of parts. A line about the first part says what
+/// the packet is; it may come after the others, or in an earlier case (`wholes`).
+fn cut(lines: &mut [Line], wholes: &mut [Option<Vec<u8>>; 2]) {
+    for line in lines.iter().filter(|line| line.part.is_some_and(|part| part.offset == 0)) {
+        wholes[usize::from(line.arrives)] = line.frame.clone().ok();
+    }
+    for line in lines {
+        if let (Some(part), Some(whole)) = (line.part, &wholes[usize::from(line.arrives)]) {
+            line.frame = Ok(part.cut(whole));
+        }
+    }
 }
 
 fn line(text: &str) -> Option<Line> {
@@ -80,8 +138,9 @@ fn line(text: &str) -> Option<Line> {
         "dc" => "wan",
         _ => "lan",
     };
+    let part = Part::read(packet);
     let frame = frame(macs, &mut packet.iter().copied());
-    Some(Line { nic, arrives: *way == "in", frame })
+    Some(Line { nic, arrives: *way == "in", frame, part })
 }
 
 type Words<'a> = dyn Iterator<Item = &'a str> + 'a;
@@ -126,6 +185,8 @@ fn packet_of<'a>(
             "id" => ip = ip.id(hex(next(words)?)?),
             "flow" => ip = ip.flow_label(hex(next(words)?)?),
             "DF" => ip = ip.dont_fragment(),
+            // The whole packet first; then what the frame has of it.
+            "MF" => {}
             "ttl" | "hop" => ip = ip.ttl(number(next(words)?)? as u8),
             "cks" => drop(next(words)?),
             known @ ("TCP" | "UDP" | "ICMP" | "ICMP6" | "GRE" | "[") => protocol = known,
@@ -138,7 +199,7 @@ fn packet_of<'a>(
         "UDP" => udp(ip, words, payload_len)?,
         "GRE" => gre(ip, words, payload_len)?,
         "[" => carried(ip, words)?,
-        _ => (icmp(ip, words)?, payload_len),
+        _ => (icmp(ip, words, payload_len)?, payload_len),
     };
     Ok((bytes, header_len + there))
 }
@@ -224,18 +285,21 @@ fn udp<'a>(
     let (sport, dport) = ports(next(words)?)?;
     let (_, there, _, checksum) = (next(words)?, next(words)?, next(words)?, next(words)?);
     let (udp, checksum) = (ip.udp(sport, dport), hex(checksum)? as u16);
-    // Where it is quoted, no word says whether its checksum is right.
-    if let Some("ok" | "none" | "BAD") = words.next()
-        && words.next() == Some("GUE")
-    {
+    // Where it is quoted, or not whole, no word says whether its checksum is right.
+    let mut word = words.next();
+    if let Some("ok" | "none" | "BAD") = word {
+        word = words.next();
+    }
+    if word == Some("GUE") {
         return Ok((udp.checksum(checksum).payload(&gue(words)?), payload_len));
     }
     let build = |data: &[u8]| udp.clone().payload(data);
-    let data = data(payload_len - 8, checksum, 6, 8, build);
-    Ok((udp.checksum(checksum).payload(&data), 8 + number(there)?))
+    let there = number(there)?;
+    let data = data(there.max(payload_len - 8), checksum, 6, 8, build);
+    Ok((udp.checksum(checksum).payload(&data), 8 + there))
 }
 
-fn icmp<'a>(ip: IpPacket, words: &mut Words<'a>) -> Result<Vec<u8>, String> {
+fn icmp<'a>(ip: IpPacket, words: &mut Words<'a>, payload_len: usize) -> Result<Vec<u8>, String> {
     let (kind, code) = next(words)?.split_once('/').ok_or("no ICMP type")?;
     let icmp = ip.icmp(number(kind)? as u8, number(code)? as u8);
     let (_, rest, _, verdict) = (next(words)?, next(words)?, next(words)?, next(words)?);
@@ -247,9 +311,13 @@ fn icmp<'a>(ip: IpPacket, words: &mut Words<'a>) -> Result<Vec<u8>, String> {
             quoted.truncate(there);
             Ok(icmp.payload(&quoted))
         }
+        _ if payload_len == 8 + ECHO.len() => Ok(icmp.payload(ECHO)),
         _ => Err("an ICMP message about no packet".to_owned()),
     }
 }
+
+/// The data of an echo request.
+const ECHO: &[u8] = b"ping";
 
 /// The data of a packet: what of the texts that were sent has the checksum, or else the first.
 fn data(
@@ -261,7 +329,7 @@ fn data(
 ) -> Vec<u8> {
     let texts = ["x", "r", "abc", "hello", "reply", "nobody", "0123456789"];
     let mut known: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
-    known.push(vec![b'z'; len]);
+    known.extend([vec![b'z'; len], vec![b'q'; len]]);
     known.retain(|data| data.len() == len);
     let fits = |data: &Vec<u8>| {
         let bytes = build(data);
