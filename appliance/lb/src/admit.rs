@@ -216,7 +216,7 @@ fn endpoint<F: Balanced>(server: &ServerView, asked: Endpoint<F>) -> Endpoint<F>
 }
 
 /// Whether a connection may be opened from here: one machine's address, and not the VIP itself.
-fn may_open<F: Balanced>(client: Endpoint<F>, vip: Endpoint<F>) -> bool {
+pub(crate) fn may_open<F: Balanced>(client: Endpoint<F>, vip: Endpoint<F>) -> bool {
     let address: IpAddr = client.addr.into();
     let one_machine = match address {
         IpAddr::V4(v4) => !v4.is_broadcast() && !v4.is_loopback(),

@@ -5,10 +5,14 @@ use wire::{IcmpOf, PlainFamily, V4, V6};
 
 use crate::conn::ConnFamily;
 use crate::icmp_error::IcmpFamily;
+use crate::reset::ResetFamily;
 use crate::snapshot::SnapshotFamily;
 
 /// A family whose packets go through the whole path.
-pub trait Balanced: ConnFamily + IcmpFamily + IcmpOf + PlainFamily + SnapshotFamily {}
+pub trait Balanced:
+    ConnFamily + IcmpFamily + IcmpOf + PlainFamily + ResetFamily + SnapshotFamily
+{
+}
 
 impl Balanced for V4 {}
 impl Balanced for V6 {}

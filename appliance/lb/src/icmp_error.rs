@@ -174,10 +174,11 @@ const TTL: u8 = 64;
 
 /// How many errors a worker may send: in all, and to each peer but for those about sizes, which
 /// path MTU discovery cannot do without; the defaults of the kernel's `icmp_msgs_burst`,
-/// `icmp_msgs_per_sec` and `icmp_ratelimit`.
+/// `icmp_msgs_per_sec` and `icmp_ratelimit`. TCP resets are as many at most.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     all: Bucket,
+    resets: Bucket,
     peers: Box<[Peer]>,
 }
 
@@ -197,6 +198,7 @@ impl RateLimit {
         let peer = Peer { hash: 0, bucket: Bucket::full(&PER_PEER, now) };
         Self {
             all: Bucket::full(&PER_WORKER, now),
+            resets: Bucket::full(&PER_WORKER, now),
             peers: std::iter::repeat_n(peer, Self::PEERS).collect(),
         }
     }
@@ -205,6 +207,11 @@ impl RateLimit {
     pub fn allows(&mut self, peer: u64, error: Error, now: Tick) -> bool {
         let about_size = matches!(error, Error::TooBig(_));
         (about_size || self.allows_peer(peer, now)) && self.all.take(&PER_WORKER, now)
+    }
+
+    /// Takes what a TCP reset costs, if there is enough; resets leave nothing less for errors.
+    pub fn allows_reset(&mut self, now: Tick) -> bool {
+        self.resets.take(&PER_WORKER, now)
     }
 
     fn allows_peer(&mut self, hash: u64, now: Tick) -> bool {

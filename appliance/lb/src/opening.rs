@@ -15,7 +15,7 @@ use crate::flows::Flows;
 use crate::icmp_error::Error;
 use crate::ids::ConnId;
 use crate::knobs::Knob;
-use crate::stage::{Fate, Item, Stage, punt};
+use crate::stage::{Fate, Item, Stage};
 use crate::tcp_state::State;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Choice, Fact, Witness};
@@ -97,7 +97,7 @@ impl<W: Witness> Stage<'_, W> {
         let admission = admitter.admit(flows, &item.parsed, item.nic, frame.head());
         self.tell_of_admission(item, &admission);
         match admission {
-            Admission::NotOurs => Err(punt(self.wiring, item.nic)),
+            Admission::NotOurs => Err(self.turn_away(item, frame)),
             Admission::Refused(DropReason::NoServer) => {
                 let (reason, error) = (DropReason::NoServer, Error::PortUnreachable);
                 Err(self.answer(item, frame, Direction::Request, reason, error))

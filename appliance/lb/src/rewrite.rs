@@ -52,9 +52,10 @@ pub fn rewrite<F: Family>(
     true
 }
 
-/// Writes the ports, which alone of all that changes the CRC covers. Of a fragmented packet whose
-/// ports change the CRC would need the length of the whole, which nobody knows yet: it stays, and
-/// the receiver drops the packet.
+/// Writes the ports, which alone of all that changes the CRC covers, over the length of the whole
+/// packet: a fragment comes here only if its ports stay ([`DropReason::FragmentSctp`]).
+///
+/// [`DropReason::FragmentSctp`]: crate::verdict::DropReason::FragmentSctp
 #[cold]
 fn rewrite_sctp<F: Family>(l4: &mut [u8], parsed: &Parsed<F>, tuple: &Tuple<F>) -> bool {
     let Ok((sctp, _)) = Sctp::mut_from_prefix(l4) else {

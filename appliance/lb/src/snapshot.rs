@@ -15,7 +15,7 @@ use wire::{Endpoint, Family, L4, Port, V4, V6};
 use crate::catalog::{Catalog, Entry};
 use crate::hash::Keyed;
 use crate::ids::{Seed, ServerId, ServiceId};
-use crate::knobs::Knobs;
+use crate::knobs::{Knob, Knobs};
 use crate::network::{Network, NetworkFamily, NetworkView};
 use crate::sched::{SchedState, Tables};
 use crate::service::{FTP, ForwardMode, Mss, Service, ServiceKey, ServiceOptions, Tunnel};
@@ -214,6 +214,10 @@ impl Services {
             services.v4.add(entry, &view);
             services.v6.add(entry, &view);
             services.views.insert(entry.service.id, view);
+            if catalog.knobs().is_on(Knob::NatIcmpSend) {
+                services.v4.add_nat_servers(entry);
+                services.v6.add_nat_servers(entry);
+            }
         }
         services.v4.remember(catalog);
         services.v6.remember(catalog);
@@ -252,6 +256,8 @@ pub struct FamilyServices<F: Family> {
     vips: HashSet<F::Addr, Keyed>,
     locals: HashSet<F::Addr, Keyed>,
     servers: HashSet<F::Addr, Keyed>,
+    /// Where NAT servers listen; kept only if `nat_icmp_send` asks for it.
+    nat_servers: HashSet<(L4, Endpoint<F>), Keyed>,
 }
 
 impl<F: Family> FamilyServices<F> {
@@ -266,6 +272,7 @@ impl<F: Family> FamilyServices<F> {
             vips: HashSet::with_hasher(keyed),
             locals: HashSet::with_hasher(keyed),
             servers: HashSet::with_hasher(keyed),
+            nat_servers: HashSet::with_hasher(keyed),
         }
     }
 
@@ -289,6 +296,20 @@ impl<F: Family> FamilyServices<F> {
         self.locals.extend(entry.service.locals.iter().copied().filter_map(F::from_ip));
         let servers = entry.service.servers.iter();
         self.servers.extend(servers.filter_map(|server| F::from_ip(server.key.address)));
+    }
+
+    fn add_nat_servers(&mut self, entry: &Entry) {
+        let own = entry.service.key.protocol();
+        let protocols =
+            L4::ALL.into_iter().filter(|protocol| own.is_none_or(|own| own == *protocol));
+        for protocol in protocols {
+            let servers = entry.service.servers.iter();
+            let nat = servers.filter(|server| server.options.mode == ForwardMode::Masquerade);
+            self.nat_servers.extend(nat.filter_map(|server| {
+                let addr = F::from_ip(server.key.address)?;
+                Some((protocol, Endpoint { addr, port: server.key.port.into() }))
+            }));
+        }
     }
 
     /// Packets of connections that outlive their service or local address are still steered by it.
@@ -335,6 +356,11 @@ impl<F: Family> FamilyServices<F> {
     #[inline]
     pub fn is_server(&self, address: F::Addr) -> bool {
         self.servers.contains(&address)
+    }
+
+    /// Whether a NAT server of the protocol listens here, where `nat_icmp_send` asks for it.
+    pub fn is_nat_server(&self, protocol: L4, endpoint: Endpoint<F>) -> bool {
+        self.nat_servers.contains(&(protocol, endpoint))
     }
 
     /// Whether an address is, or was, a FULLNAT local address.

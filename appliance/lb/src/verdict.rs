@@ -113,6 +113,9 @@ drop_reasons! {
     TtlExpired "ttl_expired"
         "The packet's TTL or hop limit ran out here; the sender was told by ICMP."
         "Look for a routing loop, or a traceroute.";
+    NoConnection "no_connection"
+        "The packet is of no connection and opens none; the sender was told by TCP RST or ICMP."
+        "Normal after connections expire; if it goes on, compare timeouts here and at the ends.";
     NoServer "no_server"
         "The service has no server that takes new connections; the client was told by ICMP."
         "Add a server (-a), or give one a weight above 0 (-e -w).";

@@ -76,10 +76,12 @@ scripts! {
     malformed
     mixed_modes
     mss
+    nat_icmp_send
     nat_port_map
     nat_tcp_open
     nat_udp_zero_checksum
     nat_v6
+    no_connection
     no_host_interface
     no_neighbour
     no_route
@@ -95,6 +97,7 @@ scripts! {
     port_reuse_after_time_wait
     rr_order
     same_server_behind_two_services
+    sctp
     server_removed_and_back
     service_deleted
     syn_only_opens

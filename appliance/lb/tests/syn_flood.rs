@@ -94,13 +94,8 @@ struct Flood {
 
 impl Flood {
     fn new(site: Site, workers: u16, half_open: u32) -> Self {
-        let limits = Limits {
-            services: 4,
-            servers: 4,
-            connections: CAPACITY,
-            templates: 64,
-            half_open,
-        };
+        let limits =
+            Limits { services: 4, servers: 4, connections: CAPACITY, templates: 64, half_open };
         let mut lab = Lab::new(Plan { workers, limits, ..Plan::default() });
         let clients = (0..40).map(|number| site.client(number));
         lab.know_all(clients.chain([site.server]));

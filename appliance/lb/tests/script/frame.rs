@@ -7,6 +7,7 @@
 //! ```text
 //! 198.51.100.7:40000 > 192.0.2.1:80 tcp SA seq 1 ack 2 len 10 ttl=9 tos=0xb8 id=7 df
 //! 198.51.100.7:53 > 192.0.2.1:53 udp len 5 csum=0
+//! 198.51.100.7:9 > 192.0.2.1:9 sctp cookie-echo len 20
 //! 192.0.2.1 > 198.51.100.7 icmp 3/4 mtu 1480 about 198.51.100.7:40000 > 192.0.2.1:80 tcp A
 //! 10.0.0.1 > 10.0.0.11 ipip df | 198.51.100.7:40000 > 192.0.2.1:80 tcp S
 //! 10.0.0.1 > 10.0.0.11 gre csum=1 | 198.51.100.7:40000 > 192.0.2.1:80 tcp S
@@ -27,7 +28,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use wire::build::{self, EthFrame, IpPacket};
-use wire::{Arp, Eth, Family, Mac, TcpFlags, V4, V6, VecFrame};
+use wire::{Arp, Eth, Family, Mac, SctpEvent, TcpFlags, V4, V6, VecFrame};
 
 use super::part::{self, Part};
 use crate::lab::{Nic, mac_of};
@@ -188,6 +189,10 @@ impl<'a> Spec<'a> {
                     udp = udp.length(length);
                 }
                 Ok(udp.payload(&payload))
+            }
+            "sctp" => {
+                let bytes = ip.sctp(sport, dport, event(self.first()?)?, &payload);
+                Ok(bytes)
             }
             "icmp" => self.icmp(ip, &payload),
             "ipip" => {
@@ -363,6 +368,13 @@ fn flags(letters: &str) -> Result<TcpFlags, String> {
         let flag = known.iter().find(|(name, _)| *name == letter);
         flag.map(|(_, flag)| all | *flag).ok_or(format!("not a TCP flag: {letter}"))
     })
+}
+
+fn event(word: &str) -> Result<SctpEvent, String> {
+    let name = word.replace('-', "");
+    let known = SctpEvent::ALL.into_iter();
+    let mut named = known.filter(|event| format!("{event:?}").eq_ignore_ascii_case(&name));
+    named.next().ok_or(format!("not an SCTP chunk: {word}"))
 }
 
 fn parse<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
