@@ -43,14 +43,25 @@ pub(crate) struct Entry {
 #[derive(Clone, Copy, Debug)]
 struct Trashed {
     id: ServerId,
+    /// The service that it was removed from, or with.
+    service: ServiceId,
     last_weight: u32,
     idle_since: Option<Tick>,
 }
 
 impl Trashed {
-    fn new(server: &Server) -> Self {
-        Self { id: server.id, last_weight: server.last_weight, idle_since: None }
+    fn new(server: &Server, service: ServiceId) -> Self {
+        Self { id: server.id, service, last_weight: server.last_weight, idle_since: None }
     }
+}
+
+/// Where a server is added.
+struct Place {
+    id: ServerId,
+    /// The last weight it had there.
+    last_weight: u32,
+    /// The service that it was there in before.
+    of: Option<ServiceId>,
 }
 
 /// The services, their servers and the timeouts.
@@ -267,7 +278,8 @@ impl Catalog {
     fn delete_service(&mut self, key: ServiceKey) -> Result<Applied, Refusal> {
         let entry = self.entries.remove(&key).ok_or(Refusal::NoService(key))?;
         for server in &entry.service.servers {
-            self.trash.insert((key, server.key), Trashed::new(server));
+            let trashed = Trashed::new(server, entry.service.id);
+            self.trash.insert((key, server.key), trashed);
         }
         if let Some(vip) = key.address() {
             self.vips.remove(vip);
@@ -301,24 +313,21 @@ impl Catalog {
             return Err(Refusal::ServerExists(service, key));
         }
         change::check_server(&service, key.address, &options)?;
-        let (id, last_weight) = self.server_place(service, key)?;
+        let owner = known.id;
+        let Place { id, last_weight, of } = self.server_place(service, key)?;
         let entry = self.entry(service)?;
         let server = Server { id, key, options, last_weight };
         entry.service.servers.insert(0, server.with(options));
         sched::servers_changed(&entry.service, &entry.state);
         let thresholds = Some((id, options.thresholds()));
-        Ok(Applied { service: None, server: Some(id), thresholds })
+        let server = (of != Some(owner)).then_some(id);
+        Ok(Applied { service: None, server, thresholds })
     }
 
-    /// The place of a server to be added, and the last weight it had there: the one it had before,
-    /// or a free one.
-    fn server_place(
-        &mut self,
-        service: ServiceKey,
-        key: ServerKey,
-    ) -> Result<(ServerId, u32), Refusal> {
-        if let Some(trashed) = self.trash.remove(&(service, key)) {
-            return Ok((trashed.id, trashed.last_weight));
+    /// The place of a server to be added: the one it had before, or a free one.
+    fn server_place(&mut self, service: ServiceKey, key: ServerKey) -> Result<Place, Refusal> {
+        if let Some(Trashed { id, service, last_weight, .. }) = self.trash.remove(&(service, key)) {
+            return Ok(Place { id, last_weight, of: Some(service) });
         }
         let taken = self.server_places.take();
         let (slot, generation) =
@@ -326,7 +335,7 @@ impl Catalog {
         if let Some(name) = self.server_names.get_mut(slot as usize) {
             *name = Some((service, key));
         }
-        Ok((ServerId { slot, generation }, 0))
+        Ok(Place { id: ServerId { slot, generation }, last_weight: 0, of: None })
     }
 
     fn edit_server(
@@ -360,7 +369,8 @@ impl Catalog {
         let before = position.checked_sub(1).and_then(|i| servers.get(i)).map(|s| s.id.slot);
         let removed = servers.remove(position);
         sched::server_removed(&entry.service, &entry.state, removed.id.slot, before);
-        self.trash.insert((service, key), Trashed::new(&removed));
+        let trashed = Trashed::new(&removed, entry.service.id);
+        self.trash.insert((service, key), trashed);
         Ok(Applied::default())
     }
 

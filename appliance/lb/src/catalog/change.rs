@@ -41,12 +41,13 @@ pub enum Change {
     SetKnobs(Knobs),
 }
 
-/// What a change created.
+/// What a change created, and whose figures begin at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The service that was added.
     pub service: Option<ServiceId>,
-    /// The server that was added.
+    /// The server that was added, unless it came back to the service it was removed from: only
+    /// then do its figures go on (`ip_vs_ctl.c: __ip_vs_update_dest`).
     pub server: Option<ServerId>,
     /// The server that was added or edited, and the thresholds it has now; to be set with
     /// [`ServerCounts::set_thresholds`](crate::counters::ServerCounts::set_thresholds).
