@@ -6,6 +6,9 @@
 //! the routes: a changed MAC changes the place's content, a changed route the epoch, and a
 //! connection with an id of an older epoch resolves its destination anew. So an action never holds
 //! a MAC, and a route change reaches every connection at its next packet.
+//!
+//! Epochs come around again. Each time that half of them are used up ([`NetworkView::era`]) workers
+//! let go of all ids that connections hold, so that none is left when its epoch comes back.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -100,6 +103,9 @@ pub enum Unresolved {
     NoNeighbour(Neighbour),
 }
 
+/// Epochs in which ids of the era before may still be held; two eras fit the id, 0 being no epoch.
+const ERA: u64 = u16::MAX as u64 / 2;
+
 /// The mutable truth about routes and neighbours, owned by the management core.
 #[derive(Debug)]
 pub struct Network {
@@ -109,7 +115,8 @@ pub struct Network {
     v6: Arc<RouteTable<V6>>,
     macs: HashMap<Neighbour, Mac>,
     places: HashMap<Neighbour, u16>,
-    epoch: u16,
+    /// Epochs before this one.
+    past: u64,
 }
 
 impl Network {
@@ -122,7 +129,7 @@ impl Network {
             v6: Arc::new(RouteTable::new(&[])),
             macs: HashMap::new(),
             places: HashMap::new(),
-            epoch: 1,
+            past: 0,
         }
     }
 
@@ -183,7 +190,8 @@ impl Network {
     /// What workers read.
     pub fn view(&self) -> NetworkView {
         let mut view = NetworkView {
-            epoch: self.epoch,
+            epoch: (self.past % (2 * ERA)) as u16 + 1,
+            era: self.past / ERA,
             next_hops: vec![None; self.places.len()],
             mtus: self.nics.iter().map(|nic| nic.mtu).collect(),
             v4: FamilyView::new(&self.v4),
@@ -210,7 +218,7 @@ impl Network {
 
     /// Makes every [`NextHopId`] given out so far stale, and packs the places.
     fn new_epoch(&mut self) {
-        self.epoch = self.epoch.checked_add(1).unwrap_or(1);
+        self.past += 1;
         self.places.clear();
         let known = self.macs.keys().take(limits::NEXT_HOPS);
         self.places = known.enumerate().map(|(place, key)| (*key, place as u16)).collect();
@@ -222,6 +230,7 @@ impl Network {
 #[derive(Debug)]
 pub struct NetworkView {
     epoch: u16,
+    era: u64,
     next_hops: Vec<Option<NextHop>>,
     mtus: Vec<u16>,
     v4: FamilyView<V4>,
@@ -229,6 +238,12 @@ pub struct NetworkView {
 }
 
 impl NetworkView {
+    /// How often half of the epochs were used up.
+    #[inline]
+    pub fn era(&self) -> u64 {
+        self.era
+    }
+
     /// The next hop of an id, unless the id is stale or the neighbour is gone.
     #[inline]
     pub fn next_hop(&self, id: NextHopId) -> Option<&NextHop> {

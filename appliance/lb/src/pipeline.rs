@@ -128,6 +128,10 @@ impl<'m, B: Frame> Worker<'m, B> {
             self.v4.begin_purge();
             self.v6.begin_purge();
         }
+        if snapshot.network.era() != self.snapshot.network.era() {
+            self.v4.begin_rerouting();
+            self.v6.begin_rerouting();
+        }
         std::mem::replace(&mut self.snapshot, snapshot)
     }
 

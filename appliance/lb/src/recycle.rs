@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Connections that end before their time: the oldest half-open one for a new one, some at random
-//! under a flood, and all of a removed server.
+//! under a flood, and all of a removed server; and connections that find their next hops anew.
 
-use crate::conn::Conn;
+use crate::conn::{Conn, Direction};
 use crate::defence::Defence;
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::ids::ConnId;
 use crate::limits::EXPIRE_PER_POLL;
+use crate::network::NextHopId;
 use crate::regime::Regime;
 use crate::snapshot::Snapshot;
 use crate::templates::Leaving;
@@ -21,6 +22,14 @@ pub(crate) struct Looks {
     in_turn: u32,
     /// How many at random.
     at_random: u32,
+    /// At the first so many, for next hops to be let go of.
+    hops: u32,
+}
+
+impl Looks {
+    fn any(self) -> bool {
+        self.in_turn > 0 || self.at_random > 0 || self.hops > 0
+    }
 }
 
 impl<F: Balanced> Flows<'_, F> {
@@ -39,6 +48,11 @@ impl<F: Balanced> Flows<'_, F> {
         self.looks.in_turn = self.conns().capacity();
     }
 
+    /// Has all connections find their next hops anew.
+    pub(crate) fn begin_rerouting(&mut self) {
+        self.looks.hops = self.conns().capacity();
+    }
+
     /// Has some entries looked at, at random.
     pub(crate) fn begin_random_drops(&mut self) {
         self.looks.at_random = Defence::looks(self.conns().capacity());
@@ -51,7 +65,7 @@ impl<F: Balanced> Flows<'_, F> {
         defence: &mut Defence,
         regime: &Regime<'_>,
     ) -> bool {
-        if self.looks.in_turn == 0 && self.looks.at_random == 0 {
+        if !self.looks.any() {
             return false;
         }
         for _ in 0..EXPIRE_PER_POLL {
@@ -61,9 +75,20 @@ impl<F: Balanced> Flows<'_, F> {
             } else if self.looks.at_random > 0 {
                 self.looks.at_random -= 1;
                 self.drop_at_random(defence, regime);
+            } else if self.looks.hops > 0 {
+                self.looks.hops -= 1;
+                self.reroute(ConnId(self.looks.hops));
             }
         }
-        self.looks.in_turn > 0 || self.looks.at_random > 0
+        self.looks.any()
+    }
+
+    fn reroute(&mut self, id: ConnId) {
+        if let Some(conn) = self.conn_mut(id).filter(|conn| conn.is_live()) {
+            for direction in [Direction::Request, Direction::Reply] {
+                conn.action_mut(direction).next_hop = NextHopId::UNRESOLVED;
+            }
+        }
     }
 
     fn purge_next(&mut self, snapshot: &Snapshot, regime: &Regime<'_>) {
