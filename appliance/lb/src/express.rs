@@ -74,7 +74,8 @@ impl<W: Witness> Stage<'_, W> {
         } else {
             (hop.mtu.into(), None)
         };
-        if parsed.ip_len() > room || !rewrite_plain(frame.head_mut(), parsed, action, hop) {
+        let fits = frame.len() <= parsed.l3() + room;
+        if !fits || !rewrite_plain(frame.head_mut(), parsed, action, hop) {
             return None;
         }
         self.tell(conn, item, direction, Fact::Found);

@@ -27,7 +27,7 @@ use crate::regime::Regime;
 use crate::snapshot::{ServerView, Snapshot};
 use crate::sort::Fates;
 use crate::steer::{Steering, Wiring};
-use crate::too_big::Leaving;
+use crate::too_big::{Leaving, without_trailer};
 use crate::tunnel;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Fact, Meeting, WayOn, Witness};
@@ -357,6 +357,9 @@ impl<'a, W: Witness> Stage<'a, W> {
         match room {
             Some(room) if item.parsed.ip_len() > room => {
                 self.too_big(item, frame, direction, room, tunnels)
+            }
+            Some(room) if frame.len() > item.parsed.l3() + room => {
+                without_trailer(&item.parsed, frame).map(|()| true)
             }
             _ => Ok(true),
         }

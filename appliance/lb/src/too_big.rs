@@ -102,3 +102,15 @@ impl<W: Witness> Stage<'_, W> {
         (self.now.millis() as u32) << 16 | u32::from(*self.ip_id)
     }
 }
+
+/// Takes off what follows a packet in its frame, where that is longer than the way on allows.
+#[cold]
+pub(crate) fn without_trailer<F: Family, B: Frame>(
+    parsed: &Parsed<F>,
+    frame: &mut B,
+) -> Result<(), Fate> {
+    if frame.truncate(parsed.l3() + parsed.ip_len()) {
+        return Ok(());
+    }
+    Err(DropReason::BadIpLength.into())
+}

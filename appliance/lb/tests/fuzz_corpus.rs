@@ -77,6 +77,20 @@ fn others(v6: usize) -> Vec<u8> {
     bytes
 }
 
+/// A short packet in a frame that is longer than the way on allows, in one segment and in two.
+fn trailer(v6: usize) -> Vec<u8> {
+    let (client, mut bytes) = (ip(ENDS[v6][5]), vec![0]);
+    for vip in VIPS[v6] {
+        for (flags, tail) in [(TcpFlags::SYN, 0), (TcpFlags::ACK, 0), (TcpFlags::ACK, 12 << 2)] {
+            let segment = build::eth().ip(client, ip(vip)).tcp(40000, 80).flags(flags);
+            let mut frame = segment.payload(b"");
+            frame.resize(1904, 0);
+            bytes.extend(record(tail, SOON, &frame));
+        }
+    }
+    bytes
+}
+
 /// What the director sent is answered: by a mirror image with these control bits.
 fn answered(which: u8, bits: u8) -> Vec<u8> {
     words(0xc0, SOON, [which, 0, bits, 0, 0])
@@ -145,6 +159,7 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
         }
         seeds.insert(format!("udp_{family}"), datagrams(v6));
         seeds.insert(format!("others_{family}"), others(v6));
+        seeds.insert(format!("trailer_{family}"), trailer(v6));
     }
     for (protocol, name) in ["tcp", "udp", "sctp"].into_iter().enumerate() {
         for v6 in 0..2 {

@@ -41,7 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
                 Progress::NeedsInput => break,
                 Progress::Outcome(Outcome::Reply(reply)) => {
                     written.extend(reply.body.bytes().chain(reply.end().bytes()));
-                },
+                }
                 Progress::Outcome(_) | Progress::Continues => {}
             }
         }
