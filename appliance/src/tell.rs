@@ -3,7 +3,7 @@
 
 use lb::conn::Direction;
 use lb::service::ForwardMode;
-use lb::witness::Meeting;
+use lb::witness::{Meeting, Persisted};
 
 /// A connection in a line: direction, protocol, client, VIP, mode and server.
 pub fn connection(meeting: &Meeting) -> String {
@@ -27,4 +27,26 @@ pub fn mode(mode: Option<ForwardMode>) -> &'static str {
         Some(ForwardMode::Direct) => "DR",
         None => "forwarded",
     }
+}
+
+/// What persistence had to do with a server.
+pub fn persisted(how: Persisted) -> &'static str {
+    match how {
+        Persisted::Kept => "the client's template names the server",
+        Persisted::Made => "a template names the server from now on",
+        Persisted::Moved => "the template's server is gone, it names another one from now on",
+    }
+}
+
+/// What happened to half-open connections.
+pub const RECYCLED: &str = "the oldest half-open connection gave way";
+
+/// What the MSS that a SYN tells became.
+pub fn clamped(most: u16) -> String {
+    format!("lowered to {most} bytes")
+}
+
+/// By which rule of the configuration a packet is marked.
+pub fn rule(number: u32) -> String {
+    format!("marked by [[mark]] rule {number}")
 }

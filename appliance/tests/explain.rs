@@ -14,7 +14,7 @@ use std::time::Duration;
 use appliance::replay::explain;
 use captures::{Folder, PLAIN, Seen, config, nic_file};
 use wire::build::{self, EthFrame};
-use wire::{Mac, TcpFlags};
+use wire::{Mac, SctpEvent, TcpFlags};
 
 const CONFIG: &str = r#"
     [connections]
@@ -57,6 +57,12 @@ const CONFIG: &str = r#"
     to = "172.17.0.0/16"
     via = "10.0.0.11"
     nic = "lan"
+    [[mark]]
+    mark = 9
+    protocol = "udp"
+    [[mark]]
+    mark = 7
+    destination = "192.0.2.7"
 "#;
 
 const WAN: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -66,6 +72,7 @@ const PEER: Mac = Mac([6, 0, 0, 0, 0, 7]);
 const CLIENT: (&str, u16) = ("198.51.100.7", 40000);
 const VIP: (&str, u16) = ("192.0.2.1", 80);
 const SYN: TcpFlags = TcpFlags::SYN;
+const SECOND: Duration = Duration::from_secs(1);
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -86,8 +93,20 @@ fn syn() -> Vec<u8> {
 
 /// Replays frames a second apart, each by the NIC with this address, and compares what is told.
 fn story(name: &str, workers: u16, rules: &str, frames: &[(Mac, Vec<u8>)]) {
+    story_of(CONFIG, SECOND, name, workers, rules, frames);
+}
+
+/// As [`story`], with another configuration, or frames that are as far apart.
+fn story_of(
+    text: &str,
+    apart: Duration,
+    name: &str,
+    workers: u16,
+    rules: &str,
+    frames: &[(Mac, Vec<u8>)],
+) {
     let folder = Folder::new(&format!("story-{name}"));
-    let at = |number: usize| Duration::from_secs(1_700_000_000 + number as u64);
+    let at = |number: usize| Duration::from_secs(1_700_000_000) + apart * number as u32;
     let of = |nic| -> Vec<Seen> {
         let numbered = frames.iter().enumerate().filter(|(_, (by, _))| *by == nic);
         numbered.map(|(number, (_, frame))| (at(number), frame.clone())).collect()
@@ -100,7 +119,7 @@ fn story(name: &str, workers: u16, rules: &str, frames: &[(Mac, Vec<u8>)]) {
     let rules: String = rules.split("; ").map(|rule| format!("{rule}\n")).collect();
     let mut told = Vec::new();
     let files: [&[_]; 2] = [&inputs, &folder.outputs()];
-    explain(&config(CONFIG), &rules, files, workers, &mut told).unwrap();
+    explain(&config(text), &rules, files, workers, &mut told).unwrap();
     let told = String::from_utf8(told).unwrap();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/stories/{name}.txt"));
     if std::env::var_os("STORIES").is_some_and(|what| what == "write") {
@@ -225,4 +244,96 @@ fn a_frame_for_another_machine_is_dropped() {
 fn a_flow_of_another_worker_is_followed_there() {
     let requests = [40000, 40001, 40002].map(|port| (WAN, tcp(WAN, (CLIENT.0, port), VIP, SYN)));
     story("workers", 2, DR, &requests);
+}
+
+#[test]
+fn a_marked_packet_is_told_with_its_rule() {
+    let rules = "-A -f 7 -s rr; -a -f 7 -r 10.0.0.11 -g";
+    let other = tcp(SIDE, CLIENT, VIP, SYN);
+    story("mark", 1, rules, &[(WAN, tcp(WAN, CLIENT, ("192.0.2.7", 81), SYN)), (SIDE, other)]);
+}
+
+#[test]
+fn a_template_is_made_and_names_the_server_of_the_next_connection() {
+    let rules = "-A -t 192.0.2.1:80 -s rr -p 300; -a -t 192.0.2.1:80 -r 10.0.0.12 -g; \
+                 -a -t 192.0.2.1:80 -r 10.0.0.11 -g";
+    story("persistence", 1, rules, &[(WAN, syn()), (WAN, tcp(WAN, (CLIENT.0, 40001), VIP, SYN))]);
+}
+
+#[test]
+fn a_service_of_all_ports_or_of_ftp_takes_packets_to_other_ports() {
+    let frames = [(WAN, tcp(WAN, CLIENT, ("192.0.2.1", 8081), SYN))];
+    let persistent = "-A -t 192.0.2.1:0 -p 300; -a -t 192.0.2.1:0 -r 10.0.0.11 -g";
+    story("all_ports", 1, persistent, &frames);
+    let ftp = "-A -t 192.0.2.1:21 -p 300; -a -t 192.0.2.1:21 -r 10.0.0.11 -g";
+    story("ftp_data", 1, ftp, &frames);
+    let beside = tcp(SIDE, CLIENT, ("192.0.2.1", 8081), SYN);
+    let alone = "-A -t 192.0.2.1:21; -a -t 192.0.2.1:21 -r 10.0.0.11 -g";
+    story("beside_ftp", 1, alone, &[(SIDE, beside)]);
+}
+
+#[test]
+fn an_sctp_association_opens_with_init() {
+    let rules =
+        "-A --sctp-service 192.0.2.1:80 -s rr; -a --sctp-service 192.0.2.1:80 -r 10.0.0.11:8080 -m";
+    let packet =
+        |event, body: &[u8]| by(WAN).ip(ip(CLIENT.0), ip(VIP.0)).sctp(CLIENT.1, VIP.1, event, body);
+    let init = packet(SctpEvent::Init, &[7; 16]);
+    story("sctp", 1, rules, &[(WAN, init), (WAN, packet(SctpEvent::CookieEcho, &[7; 8]))]);
+}
+
+#[test]
+fn later_fragments_wait_for_the_first_and_follow_it() {
+    let rules = "-A -u 192.0.2.1:80 -s rr; -a -u 192.0.2.1:80 -r 10.0.0.11 -g";
+    let packet = || by(WAN).ip(ip(CLIENT.0), ip(VIP.0)).id(7);
+    let later = packet().fragment(72, false).protocol(17).payload(&[7; 40]);
+    let first = packet().fragment(0, true).udp(CLIENT.1, VIP.1).length(112).payload(&[7; 64]);
+    let frames = [later.clone(), first, later.clone()].map(|frame| (WAN, frame));
+    story_of(CONFIG, Duration::from_millis(1), "fragments", 2, rules, &frames);
+    story("fragment_alone", 1, rules, &[(WAN, later)]);
+}
+
+#[test]
+fn a_packet_that_may_be_fragmented_leaves_so() {
+    let rules = "-A -u 192.0.2.1:80 -s rr; -a -u 192.0.2.1:80 -r 172.16.0.9 -i";
+    let long = by(WAN).ip(ip(CLIENT.0), ip(VIP.0)).udp(CLIENT.1, VIP.1).payload(&[7; 1460]);
+    story("in_fragments", 1, rules, &[(WAN, long)]);
+}
+
+#[test]
+fn an_mss_that_is_lowered_is_told() {
+    let rules = "-A -t 192.0.2.1:80 -s rr --mss auto; -a -t 192.0.2.1:80 -r 172.16.0.9 -i";
+    let packet = by(WAN).ip(ip(CLIENT.0), ip(VIP.0)).tcp(CLIENT.1, VIP.1).flags(SYN);
+    story("mss", 1, rules, &[(WAN, packet.options(&[2, 4, 5, 180]).payload(&[]))]);
+}
+
+#[test]
+fn tunnels_of_gre_and_gue_have_headers_of_their_own() {
+    let add = "-A -t 192.0.2.1:80 -s rr; -a -t 192.0.2.1:80 -r 172.16.0.9 -i --tun-type";
+    story("gre", 1, &format!("{add} gre --tun-csum"), &[(WAN, syn())]);
+    story("gue", 1, &format!("{add} gue --tun-port 6080"), &[(WAN, syn())]);
+}
+
+#[test]
+fn an_icmp_error_about_a_connection_follows_it() {
+    let quoted = build::packet(ip(CLIENT.0), ip("10.0.0.11"));
+    let quoted = quoted.dont_fragment().tcp(CLIENT.1, 8080).flags(SYN).payload(b"data");
+    let error = by(LAN).ip(ip("10.0.0.11"), ip(CLIENT.0)).icmp(3, 3).payload(&quoted);
+    let unknown = by(SIDE).ip(ip("10.0.0.11"), ip(CLIENT.0)).icmp(3, 3).payload(&quoted[..24]);
+    story("icmp_error", 1, NAT, &[(WAN, syn()), (LAN, error), (SIDE, unknown)]);
+}
+
+#[test]
+fn the_oldest_half_open_connection_gives_way() {
+    let text = CONFIG.replace("services = 16", "half_open = 1\nservices = 16");
+    let syns = [40000, 40001].map(|port| (WAN, tcp(WAN, (CLIENT.0, port), VIP, SYN)));
+    story_of(&text, SECOND, "half_open", 1, DR, &syns);
+}
+
+#[test]
+fn a_connection_that_is_over_ends_for_the_next_one() {
+    let opens = syn();
+    let [goes_on, reset] = [TcpFlags::ACK, TcpFlags::RST].map(|flags| tcp(WAN, CLIENT, VIP, flags));
+    let frames = [opens.clone(), goes_on, reset, opens].map(|frame| (WAN, frame));
+    story("reuse", 1, DR, &frames);
 }

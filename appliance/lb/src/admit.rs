@@ -27,6 +27,7 @@ use crate::service::{FTP, ForwardMode, ServiceKey};
 use crate::snapshot::{ServerView, ServiceView, Snapshot};
 use crate::templates::{Leaving, TemplateId};
 use crate::verdict::DropReason;
+use crate::witness::Persisted;
 
 /// The source port of active FTP's data, which opens no connection (`ip_vs_schedule`).
 const FTP_DATA: u16 = 20;
@@ -50,6 +51,8 @@ pub(crate) struct Opening<F: Balanced> {
     pub(crate) service: u32,
     /// The persistence template that it holds.
     pub(crate) template: Option<TemplateId>,
+    /// How that came to name its server.
+    pub(crate) persisted: Option<Persisted>,
     /// Whether it is for this packet only (one-packet scheduling).
     pub(crate) once: bool,
 }
@@ -75,6 +78,7 @@ struct Chosen {
     /// Where it listens.
     port: Port,
     template: Option<TemplateId>,
+    persisted: Option<Persisted>,
 }
 
 impl Admitter<'_> {
@@ -137,22 +141,22 @@ impl Admitter<'_> {
             let chosen = sched::pick(service, &self.snapshot.servers, self.counts, &request);
             chosen.map(|candidate| candidate.id)
         };
-        let (id, template) = match &service.options.persistence {
+        let (id, template, persisted) = match &service.options.persistence {
             Some(persistence) => {
                 let Self { snapshot, counts, keyed, now, .. } = *self;
                 let persister = Persister { snapshot, counts, keyed, now };
                 let key = persister.key(service, persistence.mask, parsed, head)?;
-                let held = persister.hold(persistence, &key, pick)?;
-                (held.server, Some(held.id))
+                let (held, how) = persister.hold(persistence, &key, pick)?;
+                (held.server, Some(held.id), Some(how))
             }
             // Without persistence, connections to all ports would not stay together.
             None if service.key.takes_all_ports() => return Err(DropReason::NoServer),
-            None => (pick().ok_or(DropReason::NoServer)?, None),
+            None => (pick().ok_or(DropReason::NoServer)?, None, None),
         };
         let listens = self.snapshot.server(id).map_or(0, |view| view.port);
         let together = service.options.persistence.is_some() && !own_port;
         let port = if listens == 0 || together { asked } else { listens.into() };
-        Ok(Chosen { id, port, template })
+        Ok(Chosen { id, port, template, persisted })
     }
 
     /// Whether a packet with these control bits may open a connection.
@@ -188,6 +192,7 @@ impl Admitter<'_> {
             conn: connect(key.protocol, view.mode, chosen.id, &ends),
             service: service.id.slot,
             template: chosen.template,
+            persisted: chosen.persisted,
             once: service.options.one_packet && key.protocol == L4::Udp,
         })
     }

@@ -123,7 +123,7 @@ impl<W: Witness> Stage<'_, W> {
                 return Err(punt(self.wiring, *nic));
             }
             let keeper = self.steering.keeper(*packet);
-            self.witness.note(part.index, || Fact::Owner(keeper));
+            self.witness.note(part.index, || Fact::Keeper(keeper));
             if keeper != self.counters.worker {
                 return Err(Fate::Settled(Verdict::HandOff(keeper, *nic)));
             }
@@ -151,6 +151,7 @@ impl<W: Witness> Stage<'_, W> {
             }
         };
         let owner = self.owner(&parsed, part.nic);
+        self.witness.note(part.index, || Fact::Owner(owner));
         if owner != self.counters.worker {
             return (Way::Owner(owner), Fate::Settled(Verdict::HandOff(owner, part.nic)));
         }

@@ -40,6 +40,8 @@ pub struct MarkRules {
 /// A rule of one family: a packet fits that agrees with `value` in all bits of `mask`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
+    /// Its place, the first being 1.
+    number: u32,
     source: Match,
     destination: Match,
     ports: RangeInclusive<u16>,
@@ -57,12 +59,22 @@ struct Match {
 impl MarkRules {
     /// The rules in their order.
     pub fn new(rules: &[MarkRule]) -> Self {
-        let of = |family| rules.iter().filter_map(|rule| Rule::of(rule, family)).collect();
+        let numbered = || (1..).zip(rules);
+        let of = |family| numbered().filter_map(|rule| Rule::of(rule, family)).collect();
         Self { v4: of(FamilyId::V4), v6: of(FamilyId::V6) }
     }
 
     /// The mark of a packet that came by a NIC.
     pub fn mark<F: Family>(&self, key: &FlowKey<F>, nic: NicId) -> Option<u32> {
+        self.rule(key, nic).map(|rule| rule.mark)
+    }
+
+    /// The number of the rule that marks a packet, the first being 1.
+    pub fn number<F: Family>(&self, key: &FlowKey<F>, nic: NicId) -> Option<u32> {
+        self.rule(key, nic).map(|rule| rule.number)
+    }
+
+    fn rule<F: Family>(&self, key: &FlowKey<F>, nic: NicId) -> Option<&Rule> {
         let (source, destination) = (bits(key.tuple.src.into()), bits(key.tuple.dst.into()));
         let port = key.tuple.dport.get();
         let fits = |rule: &&Rule| {
@@ -73,14 +85,15 @@ impl MarkRules {
                 && rule.nic.is_none_or(|of| of == nic)
         };
         let rules = if F::ID == FamilyId::V4 { &self.v4 } else { &self.v6 };
-        rules.iter().find(fits).map(|rule| rule.mark)
+        rules.iter().find(fits)
     }
 }
 
 impl Rule {
     /// The rule for packets of a family, if any can fit.
-    fn of(rule: &MarkRule, family: FamilyId) -> Option<Self> {
+    fn of((number, rule): (u32, &MarkRule), family: FamilyId) -> Option<Self> {
         Some(Self {
+            number,
             source: Match::of(rule.source, family)?,
             destination: Match::of(rule.destination, family)?,
             ports: rule.ports.clone(),

@@ -14,7 +14,7 @@ use crate::family::Balanced;
 use crate::service::Mss;
 use crate::snapshot::ServerView;
 use crate::stage::{Item, Stage};
-use crate::witness::Witness;
+use crate::witness::{Fact, Witness};
 
 /// Lowers the MSS option at the start of a SYN's TCP header to `most` bytes; says whether it did.
 pub fn clamp(tcp: &mut [u8], most: u16) -> bool {
@@ -60,7 +60,7 @@ impl<W: Witness> Stage<'_, W> {
     /// Lowers the MSS that a SYN tells, if its service says so; `room` is what the way on carries.
     #[cold]
     pub(crate) fn clamp_mss<F: Balanced, B: Frame>(
-        &self,
+        &mut self,
         item: &Item<F>,
         server: Option<&ServerView>,
         room: Option<usize>,
@@ -80,8 +80,10 @@ impl<W: Witness> Stage<'_, W> {
                 most.and_then(|most| u16::try_from(most).ok())
             }
         };
-        if let Some((most, tcp)) = most.zip(frame.head_mut().get_mut(item.parsed.l4()..)) {
-            clamp(tcp, most);
+        if let Some((most, tcp)) = most.zip(frame.head_mut().get_mut(item.parsed.l4()..))
+            && clamp(tcp, most)
+        {
+            self.witness.note(item.index(), || Fact::Clamped(most));
         }
     }
 }

@@ -15,10 +15,11 @@ use crate::flows::Flows;
 use crate::icmp_error::Error;
 use crate::ids::ConnId;
 use crate::knobs::Knob;
+use crate::service::ServiceKey;
 use crate::stage::{Fate, Item, Stage};
 use crate::tcp_state::State;
 use crate::verdict::{DropReason, Verdict};
-use crate::witness::{Choice, Fact, Witness};
+use crate::witness::{Choice, Fact, Matched, Persisted, Witness};
 
 /// The bit of `conn_reuse_mode` for connections in FIN_WAIT whose replies are not seen.
 const ONE_SIDED: u32 = 2;
@@ -66,6 +67,7 @@ impl<W: Witness> Stage<'_, W> {
         found: ConnId,
         frame: &mut B,
     ) -> Result<(ConnId, Direction), Fate> {
+        self.tell_of(flows, item, (found, Direction::Request), Fact::Outlived);
         flows.end(found, &self.regime);
         Ok((self.admit(flows, item, frame)?, Direction::Request))
     }
@@ -104,7 +106,7 @@ impl<W: Witness> Stage<'_, W> {
             }
             Admission::Refused(reason) => Err(reason.into()),
             Admission::Open(opening) => {
-                let Opening { conn, service, template, once } = opening;
+                let Opening { conn, service, template, once, .. } = opening;
                 let id = flows.open(conn, template, &self.regime)?;
                 self.traffic(service, conn.server().slot, |counters| counters.conns.add(1));
                 self.tell_of(flows, item, (id, Direction::Request), Fact::Opened);
@@ -130,27 +132,37 @@ impl<W: Witness> Stage<'_, W> {
     }
 
     fn tell_of_admission<F: Balanced>(&mut self, item: &Item<F>, admission: &Admission<F>) {
+        let (snapshot, marks, nic) = (self.snapshot, &self.wiring.marks, item.nic);
+        let (key, index) = (item.parsed.key(), item.index);
         let service = || {
-            let key = item.parsed.key();
-            let services = self.snapshot.services.family::<F>();
-            services.find(key.protocol, key.tuple.destination(), || {
-                self.wiring.marks.mark(&key, item.nic)
-            })
+            let services = snapshot.services.family::<F>();
+            services.find(key.protocol, key.tuple.destination(), || marks.mark(&key, nic))
         };
-        self.witness.note(item.index, || Fact::NotFound);
+        self.witness.note(index, || {
+            Fact::Service(service().map(|view| {
+                let by_mark = matches!(view.key, ServiceKey::Mark { .. });
+                let rule = by_mark.then(|| marks.number(&key, nic)).flatten();
+                Matched { key: view.key, scheduler: view.options.scheduler, rule }
+            }))
+        });
         let chosen = match admission {
-            Admission::Open(opening) => Some(opening.conn.server()),
-            Admission::Refused(DropReason::NoServer) => None,
-            Admission::NotOurs => {
-                let fact = || Fact::NotOurs { for_a_service: service().is_some() };
-                return self.witness.note(item.index, fact);
+            Admission::Open(opening) => {
+                if let Some(how) = opening.persisted {
+                    self.witness.note(index, || Fact::Persisted(how));
+                }
+                if opening.persisted == Some(Persisted::Kept) {
+                    return;
+                }
+                Some(opening.conn.server())
             }
+            Admission::Refused(DropReason::NoServer) => None,
+            Admission::NotOurs => return self.witness.note(index, || Fact::NotOurs),
             Admission::Refused(reason) => {
-                return self.witness.note(item.index, || Fact::Refused(*reason));
+                return self.witness.note(index, || Fact::Refused(*reason));
             }
         };
-        self.witness.chose(item.index, || {
-            let (servers, counts) = (&*self.snapshot.servers, self.counts);
+        self.witness.chose(index, || {
+            let (servers, counts) = (&*snapshot.servers, self.counts);
             Some(Choice { service: service()?, servers, counts, chosen })
         });
     }

@@ -19,6 +19,7 @@ use crate::service::{ClientMask, Engine, FTP, Persistence, ServiceKey};
 use crate::snapshot::{ServiceView, Snapshot};
 use crate::templates::{CallId, Full, Held, Leaving, TemplateKey};
 use crate::verdict::DropReason;
+use crate::witness::Persisted;
 
 /// What is needed to find a client's server.
 #[derive(Clone, Copy, Debug)]
@@ -37,13 +38,13 @@ impl Persister<'_> {
         persistence: &Persistence,
         key: &TemplateKey,
         pick: impl FnOnce() -> Option<ServerId>,
-    ) -> Result<Held, DropReason> {
+    ) -> Result<(Held, Persisted), DropReason> {
         let (templates, now) = (self.counts.templates(), self.now);
         let timeout_s = persistence.timeout_s;
-        let held = match templates.enter(key, now) {
-            Some(held) if self.is_valid(held.server) => held,
+        let (held, how) = match templates.enter(key, now) {
+            Some(held) if self.is_valid(held.server) => (held, Persisted::Kept),
             Some(held) => match pick() {
-                Some(server) => templates.rebind(held, server, timeout_s, now),
+                Some(server) => (templates.rebind(held, server, timeout_s, now), Persisted::Moved),
                 None => {
                     templates.leave(held.id, Leaving::Ended, now);
                     return Err(DropReason::NoServer);
@@ -52,11 +53,11 @@ impl Persister<'_> {
             None => {
                 let server = pick().ok_or(DropReason::NoServer)?;
                 let bound = templates.bind(key, server, timeout_s, now);
-                bound.map_err(|Full| DropReason::TemplatesFull)?
+                (bound.map_err(|Full| DropReason::TemplatesFull)?, Persisted::Made)
             }
         };
         templates.restart(held, now);
-        Ok(held)
+        Ok((held, how))
     }
 
     /// What names the client's template.

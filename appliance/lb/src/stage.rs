@@ -153,6 +153,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         since: u32,
         frame: &mut B,
     ) -> Result<Fate, Fate> {
+        let recycled = flows.recycled;
         let hit = match flows.find(&item.parsed.key(), item.probe, since) {
             Some(hit) if self.begins_anew(flows, item, hit) => {
                 self.admit_anew(flows, item, hit.0, frame)?
@@ -161,7 +162,10 @@ impl<'a, W: Witness> Stage<'a, W> {
                 self.tell_of(flows, item, hit, Fact::Found);
                 hit
             }
-            None => (self.admit(flows, item, frame)?, Direction::Request),
+            None => {
+                self.witness.note(item.index, || Fact::NotFound);
+                (self.admit(flows, item, frame)?, Direction::Request)
+            }
         };
         let (hit, server) = match self.track(flows, item, hit) {
             Err(DropReason::ServerRemoved) if self.ends_without_server() => {
@@ -170,6 +174,9 @@ impl<'a, W: Witness> Stage<'a, W> {
             }
             tracked => (hit, tracked?),
         };
+        if flows.recycled != recycled {
+            self.witness.note(item.index, || Fact::Recycled);
+        }
         self.tell_of(flows, item, hit, Fact::Tracked);
         self.forward(flows, item, hit, server, frame)
     }

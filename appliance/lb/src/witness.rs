@@ -15,7 +15,8 @@ use crate::conn::{Conn, ConnFamily, Direction};
 use crate::counters::ServerCounts;
 use crate::ids::{NicId, ServerId, Tick, WorkerId};
 use crate::network::{Neighbour, NextHop};
-use crate::service::ForwardMode;
+use crate::sched::Scheduler;
+use crate::service::{ForwardMode, ServiceKey};
 use crate::snapshot::{ServerView, ServiceView, Snapshot};
 use crate::tcp_state::State;
 use crate::verdict::{DropReason, Verdict};
@@ -94,26 +95,57 @@ pub struct WayOn {
     pub hop: Option<NextHop>,
 }
 
+/// The service that a packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matched {
+    /// Its name.
+    pub key: ServiceKey,
+    /// How it chooses servers.
+    pub scheduler: Scheduler,
+    /// The rule that marked the packet, the first being 1; none if the service is of no mark.
+    pub rule: Option<u32>,
+}
+
+/// What persistence had to do with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persisted {
+    /// The client's template named it: the scheduler was not asked.
+    Kept,
+    /// The scheduler chose it, and a template names it from now on.
+    Made,
+    /// The scheduler chose it in the place of a server that is gone.
+    Moved,
+}
+
 /// Something that a phase found or decided about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The flow belongs to this worker.
     Owner(WorkerId),
+    /// The fragments of its packet meet at this worker.
+    Keeper(WorkerId),
     /// The packet is of this connection.
     Found(Meeting),
     /// It is of no connection.
     NotFound,
-    /// It is for no service, or opens no connection to one.
-    NotOurs {
-        /// Whether there is a service at its destination.
-        for_a_service: bool,
-    },
+    /// It finds this connection, which ends: it may open another one.
+    Outlived(Meeting),
+    /// It is for this service, or for none.
+    Service(Option<Matched>),
+    /// It opens no connection.
+    NotOurs,
     /// It may not open a connection.
     Refused(DropReason),
+    /// A persistence template had to do with the choice of a server.
+    Persisted(Persisted),
     /// It opened this connection.
     Opened(Meeting),
     /// The connection after it.
     Tracked(Meeting),
+    /// The oldest half-open connection gave way to it.
+    Recycled,
+    /// The MSS that it tells was lowered to so many bytes.
+    Clamped(u16),
     /// Where it goes next.
     WayOn(WayOn),
 }

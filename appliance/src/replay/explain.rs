@@ -16,8 +16,10 @@ use lb::ids::NicId;
 use lb::network::{Neighbour, NextHop};
 use lb::snapshot::Candidate;
 use lb::verdict::{DropReason, Verdict};
-use lb::witness::{Arrival, Choice, End, Fact, Meeting, WayOn, Witness};
-use wire::{Frame, Glance, Outcome, VecFrame, glance, parse, verify};
+use lb::witness::{Arrival, Choice, End, Fact, Matched, Meeting, WayOn, Witness};
+use wire::glance::{IpGlance, Transport};
+use wire::icmp_error::is_error;
+use wire::{Eth, Fragment, Frame, Glance, Outcome, VecFrame, glance, parse, verify};
 
 use super::ReplayError;
 use crate::tell;
@@ -36,6 +38,10 @@ pub(super) struct Explainer<'w> {
     meeting: Option<Meeting>,
     /// Whether the way on was told.
     found_way: bool,
+    /// Whether the frame is for a service.
+    is_for_service: bool,
+    /// What the way on carries, in bytes.
+    mtu: Option<u16>,
 }
 
 impl<'w> Explainer<'w> {
@@ -50,6 +56,8 @@ impl<'w> Explainer<'w> {
             before: None,
             meeting: None,
             found_way: false,
+            is_for_service: false,
+            mtu: None,
         }
     }
 
@@ -79,12 +87,30 @@ impl<'w> Explainer<'w> {
         self.nics.get(nic.index()).cloned().unwrap_or_else(|| format!("NIC {}", nic.0))
     }
 
+    fn tell_service(&mut self, matched: Option<Matched>) {
+        self.is_for_service = matched.is_some();
+        let Some(Matched { key, scheduler, rule }) = matched else {
+            return self.line("service", "none for this destination");
+        };
+        let asked = self.before.as_ref().and_then(|frame| match glance(frame.head()) {
+            Glance::Ip(IpGlance { transport: Transport::Ports(_, to, _), .. }) => Some(to),
+            _ => None,
+        });
+        let how = match rule {
+            Some(number) => format!(": {}", tell::rule(number)),
+            None if key.takes_all_ports() => ": it has all ports".to_owned(),
+            None if Some(key.port()) != asked => ": this may be data of FTP".to_owned(),
+            None => String::new(),
+        };
+        self.line("service", format_args!("{key}, scheduler {}{how}", scheduler.name()));
+    }
+
     fn tell_choice(&mut self, choice: &Choice<'_>) {
         let service = choice.service;
-        let (key, scheduler) = (service.key, service.options.scheduler.name());
-        self.line("service", format_args!("{key}, scheduler {scheduler}"));
         if service.candidates.is_empty() {
             self.line("choice", "the service has no server");
+        } else if service.key.takes_all_ports() && service.options.persistence.is_none() {
+            return self.line("choice", "none: a service of all ports needs persistence");
         }
         for candidate in &service.candidates {
             self.line("choice", candidate_line(candidate, choice));
@@ -140,7 +166,9 @@ impl<'w> Explainer<'w> {
             Verdict::Transmit(nic) => {
                 self.tell_change(frame);
                 let nic = self.nic(nic);
-                self.line("verdict", format_args!("sent by {nic}, {} bytes", frame.len()));
+                let fits = |mtu: u16| frame.len() <= usize::from(mtu) + size_of::<Eth>();
+                let parts = if self.mtu.is_none_or(fits) { "" } else { ", in fragments" };
+                self.line("verdict", format_args!("sent by {nic}, {} bytes{parts}", frame.len()));
             }
             Verdict::Punt(nic) => {
                 let nic = self.nic(nic);
@@ -177,7 +205,7 @@ impl Witness for Explainer<'_> {
     fn arrived(&mut self, _: u8, arrival: impl FnOnce() -> Arrival, frame: &impl Frame) {
         let Arrival { worker, nic, origin, .. } = arrival();
         (self.before, self.meeting) = (Some(VecFrame::new(frame.head())), None);
-        self.found_way = false;
+        (self.found_way, self.is_for_service, self.mtu) = (false, false, None);
         match origin {
             // What becomes of them is told where they are given up.
             Origin::Wire | Origin::Undelivered => {}
@@ -194,7 +222,9 @@ impl Witness for Explainer<'_> {
         self.line("worker", worker);
         match parse(frame.head(), frame.len()) {
             Outcome::V4(_) | Outcome::V6(_) => self.line("read", "a whole packet"),
-            Outcome::Fragment(_) => self.line("read", "a fragment of a packet"),
+            Outcome::Fragment(Fragment::V4(piece)) => self.line("read", part(piece.is_first())),
+            Outcome::Fragment(Fragment::V6(piece)) => self.line("read", part(piece.is_first())),
+            Outcome::NotOurs if is_error(frame.head()) => self.line("read", "an ICMP error"),
             Outcome::NotOurs => self.line("read", "of no protocol that is balanced"),
             Outcome::Bad(malformed) => self.line("read", format_args!("malformed: {malformed}")),
         }
@@ -203,21 +233,33 @@ impl Witness for Explainer<'_> {
     fn note(&mut self, _: u8, fact: impl FnOnce() -> Fact) {
         match fact() {
             Fact::Owner(owner) => self.line("owner", format_args!("worker {owner}")),
+            Fact::Keeper(keeper) => {
+                self.line(
+                    "keeper",
+                    format_args!("worker {keeper}: the packet's fragments meet there"),
+                );
+            }
             Fact::Found(meeting) => {
                 self.meeting = Some(meeting);
                 let (connection, state) = (tell::connection(&meeting), meeting.state.name());
                 self.line("look-up", format_args!("{connection}, {state}"));
             }
             Fact::NotFound => self.line("look-up", "of no connection"),
-            Fact::NotOurs { for_a_service: false } => {
-                self.line("service", "none for this destination")
+            Fact::Outlived(meeting) => {
+                let (connection, state) = (tell::connection(&meeting), meeting.state.name());
+                self.line("look-up", format_args!("{connection}, {state}: it ends"));
             }
-            Fact::NotOurs { for_a_service: true } => {
-                self.line("service", "there is one, but this packet opens no connection");
+            Fact::Service(matched) => self.tell_service(matched),
+            Fact::NotOurs if self.is_for_service => {
+                self.line("admission", "this packet opens no connection");
             }
+            Fact::NotOurs => {}
             Fact::Refused(reason) => {
                 self.line("admission", format_args!("refused: {}", reason.name()));
             }
+            Fact::Persisted(how) => self.line("template", tell::persisted(how)),
+            Fact::Recycled => self.line("half-open", tell::RECYCLED),
+            Fact::Clamped(most) => self.line("MSS", tell::clamped(most)),
             Fact::Opened(meeting) => {
                 self.meeting = Some(meeting);
                 self.line("opened", tell::connection(&meeting));
@@ -230,6 +272,7 @@ impl Witness for Explainer<'_> {
             }
             Fact::WayOn(way) => {
                 self.found_way = true;
+                self.mtu = way.hop.map(|hop| hop.mtu);
                 self.tell_way_on(&way);
             }
         }
@@ -266,6 +309,10 @@ impl Witness for Explainer<'_> {
         self.head(format_args!("a frame that waited, at {at:.6} s: {seen}"));
         self.tell_verdict(verdict, frame);
     }
+}
+
+fn part(is_first: bool) -> &'static str {
+    if is_first { "the first fragment of a packet" } else { "a later fragment of a packet" }
 }
 
 fn destination(meeting: &Meeting) -> Option<IpAddr> {
