@@ -17,7 +17,7 @@ use control::capture::Filter;
 use crossbeam::queue::ArrayQueue;
 use lb::ids::{NicId, WorkerId};
 use lb::verdict::DropReason;
-use lb::witness::{End, Meeting};
+use lb::witness::{End, Meeting, Persisted};
 
 pub use late::{LateDrops, Wanted};
 pub use recorder::Recorder;
@@ -53,12 +53,27 @@ pub struct Record {
     pub end: Option<End>,
     /// The connection that it is of.
     pub meeting: Option<Meeting>,
+    /// What else was decided about it.
+    pub asides: Asides,
     /// Its length in bytes.
     pub length: usize,
     head: [u8; SNAP],
     kept: usize,
     /// The capture that it is for.
     number: u64,
+}
+
+/// What is decided about few frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asides {
+    /// The rule that marked it, the first being 1.
+    pub rule: Option<u32>,
+    /// What persistence had to do with its server.
+    pub persisted: Option<Persisted>,
+    /// Whether the oldest half-open connection gave way to it.
+    pub recycled: bool,
+    /// The MSS that it was made to tell, in bytes.
+    pub mss: Option<u16>,
 }
 
 impl Record {
@@ -135,10 +150,15 @@ impl Reader {
         }
     }
 
+    /// How many frames found no room so far.
+    pub fn missed(&self) -> u64 {
+        self.shared.missed.load(Ordering::Relaxed)
+    }
+
     /// Ends the capture; returns how many frames found no room.
     pub fn end(&mut self) -> u64 {
         self.shared.asked.store(OFF, Ordering::Release);
-        self.shared.missed.load(Ordering::Relaxed)
+        self.missed()
     }
 }
 

@@ -9,7 +9,7 @@ use lb::verdict::{DropReason, Verdict};
 use lb::witness::End;
 use wire::Frame;
 
-use super::{Record, SNAP, Shared, Way};
+use super::{Asides, Record, SNAP, Shared, Way};
 
 /// Which frames are wanted in a turn.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,7 @@ impl LateDrops {
                 way: Way::Out,
                 end: Some(End::Verdict(Verdict::Drop(reason))),
                 meeting: None,
+                asides: Asides::default(),
                 length: frame.len(),
                 head,
                 kept: frame.head().len().min(SNAP),

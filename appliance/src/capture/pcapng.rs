@@ -16,7 +16,7 @@ use pcap_file::pcapng::blocks::interface_description::{
 };
 use pcap_file::{DataLink, Endianness, PcapError};
 
-use super::{Record, SNAP, Way};
+use super::{Asides, Record, SNAP, Way};
 use crate::tell;
 
 /// Decimal places of a second.
@@ -111,5 +111,15 @@ fn comment(record: &Record, nics: &[String]) -> String {
     let connection = record.meeting.map_or_else(String::new, |meeting| {
         format!("; {}, {}", tell::connection(&meeting), meeting.state.name())
     });
-    format!("worker {}: {fate}{connection}", record.worker)
+    format!("worker {}: {fate}{connection}{}", record.worker, asides(&record.asides))
+}
+
+fn asides(asides: &Asides) -> String {
+    let parts = [
+        asides.rule.map(tell::rule),
+        asides.persisted.map(|how| tell::persisted(how).to_owned()),
+        asides.recycled.then(|| tell::RECYCLED.to_owned()),
+        asides.mss.map(|most| format!("MSS {}", tell::clamped(most))),
+    ];
+    parts.into_iter().flatten().map(|part| format!("; {part}")).collect()
 }

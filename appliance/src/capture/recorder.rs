@@ -8,13 +8,13 @@ use std::sync::atomic::Ordering;
 use control::capture::Filter;
 use control::command::Transport;
 use lb::ids::{NicId, WorkerId};
-use lb::limits::BATCH;
+use lb::limits::{BATCH, HELD_MAX};
 use lb::verdict::Verdict;
 use lb::witness::{Arrival, Choice, End, Fact, Meeting, Witness};
 use wire::glance::Transport as Seen;
-use wire::{Frame, Glance, glance};
+use wire::{Eth, Frame, Glance, glance};
 
-use super::{LateDrops, OFF, Record, SNAP, Shared, Wanted, Way};
+use super::{Asides, LateDrops, OFF, Record, SNAP, Shared, Wanted, Way};
 
 /// What a worker records with.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Recorder {
     now_ns: u64,
     /// The frames of the batch as they came.
     shots: Box<[Shot; BATCH]>,
+    /// Frames that wait for a link-layer address, as they are to leave; [`HELD_MAX`] at most.
+    held: Vec<Shot>,
 }
 
 /// The beginning of a frame as it came, and the connection that it is of.
@@ -36,15 +38,25 @@ struct Shot {
     head: [u8; SNAP],
     kept: usize,
     meeting: Option<Meeting>,
+    asides: Asides,
 }
 
-const NO_SHOT: Shot =
-    Shot { worker: WorkerId(0), nic: NicId(0), length: 0, head: [0; SNAP], kept: 0, meeting: None };
+const NO_ASIDES: Asides = Asides { rule: None, persisted: None, recycled: false, mss: None };
+const NO_SHOT: Shot = Shot {
+    worker: WorkerId(0),
+    nic: NicId(0),
+    length: 0,
+    head: [0; SNAP],
+    kept: 0,
+    meeting: None,
+    asides: NO_ASIDES,
+};
 
 impl Recorder {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let shots = Box::new([NO_SHOT; BATCH]);
-        Self { shared, filter: None, number: OFF, now_ns: 0, shots }
+        let held = Vec::with_capacity(HELD_MAX);
+        Self { shared, filter: None, number: OFF, now_ns: 0, shots, held }
     }
 
     /// Recording of what is dropped behind the worker.
@@ -58,6 +70,7 @@ impl Recorder {
         let asked = self.shared.asked.load(Ordering::Acquire);
         if asked != self.number {
             self.number = asked;
+            self.held.clear();
             let order = self.shared.orders.pop();
             self.filter = order.filter(|(number, _)| *number == asked).map(|(_, filter)| filter);
         }
@@ -86,7 +99,7 @@ impl Recorder {
     }
 
     fn put(&self, shot: Shot, way: Way, end: Option<End>) {
-        let Shot { worker, nic, length, head, kept, meeting } = shot;
+        let Shot { worker, nic, length, head, kept, meeting, asides } = shot;
         let (at_ns, number) = (self.now_ns, self.number);
         self.shared.put(Record {
             at_ns,
@@ -95,6 +108,7 @@ impl Recorder {
             way,
             end,
             meeting,
+            asides,
             length,
             head,
             kept,
@@ -112,8 +126,20 @@ impl Shot {
         shot
     }
 
+    /// The same frame as it leaves.
+    fn leaving(&self, nic: NicId, frame: &impl Frame) -> Self {
+        let Self { worker, meeting, asides, .. } = *self;
+        Self { meeting, asides, ..Self::of(worker, nic, frame) }
+    }
+
     fn head(&self) -> &[u8] {
         self.head.get(..self.kept).unwrap_or_default()
+    }
+
+    /// Whether both are the same packet, whatever their link-layer addresses.
+    fn is_same_packet(&self, other: &Self) -> bool {
+        let packets = [self, other].map(|shot| shot.head().get(size_of::<Eth>()..));
+        self.length == other.length && packets[0] == packets[1]
     }
 
     /// Whether the frame is of a service: of one of its connections, or sent to it.
@@ -158,8 +184,15 @@ impl Witness for Recorder {
 
     fn note(&mut self, index: u8, fact: impl FnOnce() -> Fact) {
         let Some(shot) = self.shots.get_mut(usize::from(index)) else { return };
-        if let Fact::Found(meeting) | Fact::Opened(meeting) | Fact::Tracked(meeting) = fact() {
-            shot.meeting = Some(meeting);
+        match fact() {
+            Fact::Found(meeting) | Fact::Opened(meeting) | Fact::Tracked(meeting) => {
+                shot.meeting = Some(meeting);
+            }
+            Fact::Service(matched) => shot.asides.rule = matched.and_then(|matched| matched.rule),
+            Fact::Persisted(how) => shot.asides.persisted = Some(how),
+            Fact::Recycled => shot.asides.recycled = true,
+            Fact::Clamped(most) => shot.asides.mss = Some(most),
+            _ => {}
         }
     }
 
@@ -186,24 +219,31 @@ impl Witness for Recorder {
             self.put(shot, Way::In, Some(end));
         }
         if let Some(nic) = out.filter(|_| left) {
-            let leaving = Shot { meeting: shot.meeting, ..Shot::of(shot.worker, nic, frame) };
-            self.put(leaving, Way::Out, Some(end));
+            self.put(shot.leaving(nic, frame), Way::Out, Some(end));
+        }
+        if let End::Held(neighbour) = end
+            && self.held.len() < HELD_MAX
+        {
+            self.held.push(shot.leaving(neighbour.nic, frame));
         }
     }
 
     fn released(&mut self, nic: NicId, verdict: Verdict, frame: &impl Frame) {
-        let end = End::Verdict(verdict);
+        let (end, mut shot) = (End::Verdict(verdict), Shot::of(WorkerId(0), nic, frame));
+        shot.worker = self.shots.first().map_or(WorkerId(0), |shot| shot.worker);
+        if let Some(place) = self.held.iter().position(|held| held.is_same_packet(&shot)) {
+            shot = self.held.swap_remove(place).leaving(nic, frame);
+        }
         let wanted = match self.filter {
             None => false,
             Some(Filter::Nic(only)) => only == nic,
             Some(Filter::Drops) => is_drop(end),
             Some(Filter::Service { transport, address, port }) => {
-                Shot::of(WorkerId(0), nic, frame).is_of(transport, address, port)
+                shot.is_of(transport, address, port)
             }
         };
         if wanted {
-            let worker = self.shots.first().map_or(WorkerId(0), |shot| shot.worker);
-            self.put(Shot::of(worker, nic, frame), Way::Out, Some(end));
+            self.put(shot, Way::Out, Some(end));
         }
     }
 }

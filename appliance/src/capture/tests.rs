@@ -26,7 +26,8 @@ const MACS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
 const LIMITS: Limits = Limits { services: 4, servers: 4, connections: 4096, ..Limits::DEFAULT };
 
 const RULES: &str = "-A -t 192.0.2.1:80 -s rr\n-A -t 192.0.2.1:81 -s rr\n\
-                     -a -t 192.0.2.1:80 -r 10.0.0.11:8080 -m\n";
+                     -a -t 192.0.2.1:80 -r 10.0.0.11:8080 -m\n\
+                     -A -t 192.0.2.1:82 -p\n-a -t 192.0.2.1:82 -r 10.0.0.12:8080 -m\n";
 
 /// Workers that are there for as long as rules are loaded.
 struct Offline<'m>(Option<Ensemble<'m>>);
@@ -47,7 +48,8 @@ fn syn(from: u16, to: u16) -> (NicId, VecFrame) {
     (WAN, VecFrame::new(&packet.tcp(from, to).flags(TcpFlags::SYN).payload(&[7; 400])))
 }
 
-/// What a capture of these frames records: `192.0.2.1:80` has a NAT server, `:81` has none.
+/// What a capture of these frames records: `192.0.2.1:80` has a NAT server, `:81` has none,
+/// that of `:82` answers no ARP.
 fn captured(filter: Filter, frames: Vec<(NicId, VecFrame)>) -> (Vec<Record>, u64) {
     let nic = |mac| NicWiring { mac, has_host: false };
     let wiring = Wiring {
@@ -77,6 +79,7 @@ fn captured(filter: Filter, frames: Vec<(NicId, VecFrame)>) -> (Vec<Record>, u64
     reader.begin(filter);
     recorder.turn(|| 1_000_000);
     ensemble.receive_before(frames, Tick::from_millis(1), &mut recorder);
+    ensemble.tick_before(Tick::from_millis(5000), &mut recorder);
     let mut records = Vec::new();
     reader.take(&mut records);
     let missed = reader.end();
@@ -173,4 +176,20 @@ fn what_finds_no_room_is_counted_and_nobody_waits() {
     let many = (0..1500).map(|port| syn(port + 1000, 81)).collect();
     let (records, missed) = captured(Filter::Drops, many);
     assert_eq!((records.len(), missed), (RECORDS, 1500 - RECORDS as u64));
+}
+
+#[test]
+fn a_frame_that_waited_keeps_its_connection() {
+    let service =
+        Filter::Service { transport: Transport::Tcp, address: [192, 0, 2, 1].into(), port: 82 };
+    let (records, _) = captured(service, vec![syn(40000, 82)]);
+    let (_, frames) = file_of(&records);
+    let connection = "request of TCP 198.51.100.7:40000 > 192.0.2.1:82, NAT to 10.0.0.12:8080";
+    let asides = "SYN_RECV; a template names the server from now on";
+    let told = format!("{connection}, {asides}");
+    assert_eq!(frames.len(), 2);
+    assert_eq!(frames[0].0, format!("worker 0: waits for 10.0.0.12 on lan; {told}"));
+    let reason = DropReason::NoNeighbour;
+    let dropped = format!("dropped: {}: {} {}", reason.name(), reason.meaning(), reason.remedy());
+    assert_eq!(frames[1].0, format!("worker 0: {dropped}; {told}"));
 }

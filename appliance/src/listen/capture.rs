@@ -50,6 +50,10 @@ impl Cameras {
         records.sort_by_key(|record| record.at_ns);
     }
 
+    fn missed(&self) -> u64 {
+        self.readers.iter().map(Reader::missed).sum()
+    }
+
     fn end(&mut self) -> u64 {
         self.readers.iter_mut().map(Reader::end).sum()
     }
@@ -71,20 +75,23 @@ impl<P: Plane> Client<P> {
         cameras.readers.iter_mut().for_each(|reader| reader.begin(order.filter));
         let streamed = self.stream(order, &mut cameras, &mut file).await;
         let missed = cameras.end();
-        let count = streamed?;
+        let (count, missed_before) = streamed?;
+        let missed = missed_before.unwrap_or(missed);
         let summary = format!("{count} frames captured, {missed} lost because they came too fast");
         self.answer(Reply { errors: vec![summary], ..Reply::done() }).await
     }
 
+    /// Returns how many frames were written and, if that was enough, how many were lost until
+    /// then.
     async fn stream(
         &mut self,
         order: Order,
         cameras: &mut Cameras,
         file: &mut pcapng::File,
-    ) -> io::Result<u32> {
+    ) -> io::Result<(u32, Option<u64>)> {
         let (mut records, mut line) = (Vec::new(), String::new());
         let until = Instant::now() + Duration::from_secs(order.seconds.into());
-        let (mut count, mut written) = (0, Instant::now());
+        let (mut count, mut missed, mut written) = (0, 0, Instant::now());
         put_line(&mut line, &file.take());
         while count < order.count && Instant::now() < until && !self.has_hung_up() {
             if !line.is_empty() || written.elapsed() > SIGN_OF_LIFE {
@@ -101,9 +108,12 @@ impl<P: Plane> Client<P> {
                 put_line(&mut line, &file.take());
                 count += 1;
             }
+            if count < order.count {
+                missed = cameras.missed();
+            }
         }
         self.write(line.as_bytes()).await?;
-        Ok(count)
+        Ok((count, (count >= order.count).then_some(missed)))
     }
 
     /// Whether the client has closed its side: what it sends is left for later.
