@@ -100,6 +100,8 @@ pub const METRICS: &[Metric] = &[
     HALF_OPEN,
     RECYCLED,
     DEFENCE,
+    TEMPLATES,
+    TEMPLATES_MAX,
     SERVICE_CONNECTIONS,
     SERVICE_PACKETS,
     SERVICE_BYTES,
@@ -144,6 +146,12 @@ const RECYCLED: Metric = counter(
 const DEFENCE: Metric = counter(
     "pointsman_connections_defence_total",
     "Connections of a worker that drop_entry ended.",
+);
+const TEMPLATES: Metric =
+    gauge("pointsman_persistence_templates", "Persistence templates of all services now.");
+const TEMPLATES_MAX: Metric = gauge(
+    "pointsman_persistence_templates_max",
+    "Persistence templates that there is place for, of all services together.",
 );
 const SERVICE_CONNECTIONS: Metric =
     counter("pointsman_service_connections_total", "Connections that a service scheduled.");
@@ -254,6 +262,10 @@ fn connections(page: &mut Page, figures: &Figures, limits: &Limits) {
     page.per_worker(HALF_OPEN, figures, |worker| worker.half_open.value());
     page.per_worker(RECYCLED, figures, |worker| worker.recycled.value());
     page.per_worker(DEFENCE, figures, |worker| worker.defence.value());
+    page.family(TEMPLATES);
+    page.sample(&[], figures.counts().templates().live());
+    page.family(TEMPLATES_MAX);
+    page.sample(&[], limits.templates.into());
 }
 
 /// Labels of a service or server, written once and used in each of its metrics.

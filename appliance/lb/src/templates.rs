@@ -117,6 +117,11 @@ impl Templates {
         self.of_server.get(slot as usize).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
+    /// Templates of all servers.
+    pub fn live(&self) -> u64 {
+        self.of_server.iter().map(|count| u64::from(count.load(Ordering::Relaxed))).sum()
+    }
+
     /// Finds the template of a key and puts a connection under it.
     pub fn enter(&self, key: &TemplateKey, now: Tick) -> Option<Held> {
         let bucket = self.bucket(key)?;

@@ -11,7 +11,8 @@ use wire::L4;
 
 use super::*;
 
-const LIMITS: Limits = Limits { services: 4, servers: 8, connections: 1000, ..Limits::DEFAULT };
+const LIMITS: Limits =
+    Limits { services: 4, servers: 8, connections: 1000, templates: 16, ..Limits::DEFAULT };
 const MANUAL: &str = include_str!("../../../docs/METRICS.md");
 
 const HOST: HostStats =
@@ -89,6 +90,8 @@ pointsman_connections_expired_total{worker="0"} 6
 pointsman_connections_half_open{worker="0"} 0
 pointsman_connections_recycled_total{worker="0"} 0
 pointsman_connections_defence_total{worker="0"} 0
+pointsman_persistence_templates{} 0
+pointsman_persistence_templates_max{} 16
 pointsman_service_connections_total{protocol="tcp",vip="192.0.2.1",port="80"} 1
 pointsman_service_connections_total{protocol="udp",vip="2001:db8::1",port="53"} 0
 pointsman_service_packets_total{protocol="tcp",vip="192.0.2.1",port="80",direction="in"} 2
