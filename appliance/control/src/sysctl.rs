@@ -11,7 +11,7 @@ use lb::knobs::{Knob, Knobs};
 pub enum Setting {
     /// One that can be changed.
     Knob(Knob),
-    /// One that is what it is: its place in [`FIXED`].
+    /// One that is what it is: its place in the table of these.
     Fixed(usize),
 }
 
@@ -42,22 +42,41 @@ pub enum SysctlError {
         found: String,
     },
     /// A setting that nothing here follows.
-    #[error("net.ipv4.vs.{0} is always {1} in this release")]
-    Fixed(&'static str, &'static str),
+    #[error("net.ipv4.vs.{} is always {} in this release{}", _0.name, _0.value, _0.instead)]
+    Fixed(&'static Fixed),
 }
 
-/// The kernel's settings that nothing here follows, each with the value that it shows.
-const FIXED: [(&str, &str); 10] = [
-    ("backup_only", "0"),
-    ("conntrack", "0"),
-    ("ignore_tunneled", "0"),
-    ("sync_persist_mode", "0"),
-    ("sync_ports", "1"),
-    ("sync_refresh_period", "0"),
-    ("sync_retries", "0"),
-    ("sync_sock_size", "0"),
-    ("sync_threshold", "3 50"),
-    ("sync_version", "1"),
+/// A setting of the kernel's that nothing here follows.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fixed {
+    name: &'static str,
+    value: &'static str,
+    /// What serves the same end, after a semicolon.
+    instead: &'static str,
+}
+
+impl Fixed {
+    const fn new(name: &'static str, value: &'static str) -> Self {
+        Self { name, value, instead: "" }
+    }
+}
+
+static FIXED: [Fixed; 11] = [
+    Fixed::new("backup_only", "0"),
+    Fixed {
+        name: "cache_bypass",
+        value: "0",
+        instead: "; with the scheduler fo, a server of lower weight takes what the others cannot",
+    },
+    Fixed::new("conntrack", "0"),
+    Fixed::new("ignore_tunneled", "0"),
+    Fixed::new("sync_persist_mode", "0"),
+    Fixed::new("sync_ports", "1"),
+    Fixed::new("sync_refresh_period", "0"),
+    Fixed::new("sync_retries", "0"),
+    Fixed::new("sync_sock_size", "0"),
+    Fixed::new("sync_threshold", "3 50"),
+    Fixed::new("sync_version", "1"),
 ];
 
 const PREFIXES: [&str; 2] = ["net.ipv4.vs.", "net/ipv4/vs/"];
@@ -85,7 +104,7 @@ impl Request {
                 Ok(Self::Set(knob, number))
             }
             (Setting::Fixed(_), Some(value)) => match setting.fixed() {
-                Some((name, only)) if !same(only, value) => Err(SysctlError::Fixed(name, only)),
+                Some(fixed) if !same(fixed.value, value) => Err(SysctlError::Fixed(fixed)),
                 _ => Ok(Self::Show(setting)),
             },
         }
@@ -105,21 +124,21 @@ impl Setting {
     fn name(self) -> &'static str {
         match self {
             Self::Knob(knob) => knob.name(),
-            Self::Fixed(_) => self.fixed().map_or("", |(name, _)| name),
+            Self::Fixed(_) => self.fixed().map_or("", |fixed| fixed.name),
         }
     }
 
-    fn fixed(self) -> Option<(&'static str, &'static str)> {
+    fn fixed(self) -> Option<&'static Fixed> {
         match self {
             Self::Knob(_) => None,
-            Self::Fixed(at) => FIXED.get(at).copied(),
+            Self::Fixed(at) => FIXED.get(at),
         }
     }
 
     fn line(self, knobs: &Knobs) -> String {
         let value = match self {
             Self::Knob(knob) => knobs.value(knob).to_string(),
-            Self::Fixed(_) => self.fixed().map_or("", |(_, value)| value).replace(' ', "\t"),
+            Self::Fixed(_) => self.fixed().map_or("", |fixed| fixed.value).replace(' ', "\t"),
         };
         format!("net.ipv4.vs.{} = {value}\n", self.name())
     }
@@ -181,6 +200,8 @@ mod tests {
         let range = "net.ipv4.vs.sloppy_tcp: '2' is not a number from 0 to 1: Whether any TCP";
         assert!(said("sloppy_tcp=2").starts_with(range), "{}", said("sloppy_tcp=2"));
         assert_eq!(said("conntrack=1"), "net.ipv4.vs.conntrack is always 0 in this release");
+        let instead = "is always 0 in this release; with the scheduler fo, a server of lower";
+        assert!(said("cache_bypass=1").contains(instead), "{}", said("cache_bypass=1"));
         assert!(said("secure_tcp=").contains("'' is not a number from 0 to 3"));
     }
 

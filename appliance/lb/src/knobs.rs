@@ -52,8 +52,6 @@ knobs! {
         "Of how many packets that would open a connection drop_packet = 3 drops one; 0 for none.";
     Amemthresh "amemthresh" 1024 COUNT,
         "Free connection entries of a worker under which the automatic defences begin.";
-    CacheBypass "cache_bypass" 0 OFF_ON,
-        "Whether a firewall-mark service without server lets packets go where they were sent.";
     ConnReuseMode "conn_reuse_mode" 1 0..=3,
         "Which connections a SYN from their client begins anew: 0 none, else those in TIME_WAIT \
          and CLOSE, with bit 1 also those in FIN_WAIT whose replies are not seen.";
