@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddrV4};
 
 use kernel::{CLIENT, Content, LAN, WAN, flags, send};
-use lab::Lab;
+use lab::{Lab, Plan};
 use lb::ids::Tick;
 use wire::{Eth, Ipv4};
 use zerocopy::FromBytes;
@@ -32,8 +32,12 @@ struct Replayed {
 
 impl Replayed {
     fn new() -> Self {
+        Self::of(kernel::lab())
+    }
+
+    fn of(lab: Lab) -> Self {
         Self {
-            lab: kernel::lab(),
+            lab,
             port: 0,
             missing: BTreeSet::new(),
             next_client: 20000,
@@ -222,4 +226,54 @@ fn connections_go_to_the_servers_that_the_kernel_chooses() {
     println!("{checked} of {all} recorded sequences are reproduced; left out:");
     left_out.iter().for_each(|(name, count)| println!("  {count:3} {name}"));
     assert!(checked >= 40, "only {checked} sequences were read");
+}
+
+/// Four workers and a service of three servers; each connection is owned by some worker.
+fn four_workers(scheduler: &str, weights: &str) -> Replayed {
+    let mut replayed = Replayed::of(kernel::lab_of(Plan { workers: 4, ..Plan::default() }));
+    replayed.make(scheduler, 8000, weights);
+    replayed
+}
+
+fn owners(replayed: &Replayed) -> usize {
+    let workers = replayed.lab.director().figures().workers();
+    workers.iter().filter(|worker| worker.connections.value() > 0).count()
+}
+
+#[test]
+fn the_round_is_one_for_all_workers() {
+    for (scheduler, weights) in [("rr", [1, 1, 1]), ("wrr", [1, 1, 1]), ("wrr", [1, 2, 3])] {
+        let mut replayed = four_workers(scheduler, &weights.map(|w| w.to_string()).join(","));
+        let round: usize = weights.iter().sum();
+        let mut taken = [0; 3];
+        for opened in 1..=60 {
+            let server: usize = replayed.open().parse().unwrap();
+            taken[server - 1] += 1;
+            let rounds = opened / round;
+            for (taken, weight) in taken.iter().zip(weights) {
+                let exact = rounds * weight..=(rounds + 1) * weight;
+                assert!(exact.contains(taken), "{scheduler}: {taken} after {opened}");
+            }
+        }
+        assert_eq!(owners(&replayed), 4, "all workers take part");
+    }
+}
+
+#[test]
+fn servers_are_compared_by_the_connections_of_all_workers() {
+    for scheduler in ["lc", "wlc", "sed", "nq"] {
+        let mut replayed = four_workers(scheduler, "1,1,1");
+        let mut taken = BTreeMap::<String, usize>::new();
+        (0..60).for_each(|_| *taken.entry(replayed.open()).or_default() += 1);
+        assert_eq!(taken.into_values().collect::<Vec<_>>(), [20; 3], "{scheduler}");
+        assert_eq!(owners(&replayed), 4, "all workers take part");
+        let (ended, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut replayed.kept)
+            .into_iter()
+            .partition(|(_, _, server)| *server == 12);
+        ended.into_iter().for_each(|conn| replayed.close(conn));
+        replayed.kept = kept;
+        for connection in 1..=19 {
+            assert_eq!(replayed.open(), "2", "{scheduler}: {connection} after its ended");
+        }
+    }
 }

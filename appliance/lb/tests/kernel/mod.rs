@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The set-up in which the kernel's IPVS was recorded: one client, servers 10.2.0.11 to 10.2.0.13,
 //! VIPs 10.1.0.80 (NAT), 10.1.0.81 (DR) and 10.1.0.82 (TUN).
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::net::{IpAddr, SocketAddrV4};
 
@@ -16,8 +17,16 @@ pub const LAN: NicId = NicId(1);
 
 /// A director in that set-up, without services.
 pub fn lab() -> Lab {
-    let nics = vec![Nic::new("wan", 1, &["10.1.0.1/24"]), Nic::new("lan", 2, &["10.2.0.1/24"])];
-    let mut lab = Lab::new(Plan { nics, ..Plan::default() });
+    lab_of(Plan::default())
+}
+
+/// A director in that set-up with a plan's workers, limits and marks.
+pub fn lab_of(plan: Plan) -> Lab {
+    let nics = vec![
+        Nic::new("wan", 1, &["10.1.0.1/24", "fd00:1::1/64"]),
+        Nic::new("lan", 2, &["10.2.0.1/24", "fd00:2::1/64"]),
+    ];
+    let mut lab = Lab::new(Plan { nics, ..plan });
     let servers = (11..=13).map(|last| [10, 2, 0, last]);
     lab.know_all(servers.chain([CLIENT]).map(IpAddr::from));
     lab
@@ -39,7 +48,6 @@ pub fn sections(recording: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// What a packet carries.
-#[allow(dead_code, reason = "each test binary uses its own part")]
 #[derive(Clone, Copy)]
 pub enum Content<'a> {
     Segment(TcpFlags),

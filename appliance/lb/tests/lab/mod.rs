@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use control::apply::{Director, Outcome, Pace, Plane};
+use control::command::Command;
 use control::names::NumbersOnly;
 use lb::catalog::Catalog;
 use lb::ensemble::{Ensemble, Outlet};
@@ -147,10 +148,15 @@ impl Lab {
     pub fn rule(&mut self, line: &str) -> Result<(), String> {
         let words = control::words::split_rule(line);
         let command = control::parse::parse(&words, &NumbersOnly).map_err(|e| e.to_string())?;
-        match self.director.execute(&command) {
+        match self.execute(&command) {
             Outcome::Reply(reply) if reply.status != 0 => Err(reply.errors.join(" ")),
             _ => Ok(()),
         }
+    }
+
+    /// Carries out a command.
+    pub fn execute(&mut self, command: &Command) -> Outcome {
+        self.director.execute(command)
     }
 
     /// Lines of ipvsadm that must be accepted.
