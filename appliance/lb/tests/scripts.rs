@@ -90,6 +90,7 @@ scripts! {
     one_packet
     other_host
     persistence
+    persistence_half_open
     persistence_marks
     persistence_server_gone
     persistence_sip
