@@ -9,6 +9,7 @@ use crate::conn_table::{ConnTable, Full, Probe};
 use crate::counters::ServerCounts;
 use crate::expiry::Wheel;
 use crate::family::Balanced;
+use crate::fragments::Alone;
 use crate::half_open::HalfOpen;
 use crate::ids::{ConnId, Tick};
 use crate::limits::EXPIRE_PER_POLL;
@@ -30,6 +31,8 @@ pub struct Flows<'m, F: Balanced> {
     pub(crate) looks: Looks,
     pub(crate) recycled: u64,
     pub(crate) dropped_at_random: u64,
+    /// What was done to the last datagram that was scheduled alone; its later fragments follow.
+    pub(crate) alone: Option<Alone<F>>,
 }
 
 /// What of a connection is touched at its beginning and end only; beside the table.
@@ -65,6 +68,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
             looks: Looks::default(),
             recycled: 0,
             dropped_at_random: 0,
+            alone: None,
         }
     }
 

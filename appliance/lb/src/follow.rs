@@ -3,7 +3,8 @@
 //!
 //! The fragments of a packet meet at its *keeper*, the worker that the hash of source, destination
 //! and identification names. The first one tells it whose flow that is, and all go on to the
-//! flow's owner, which remembers the connection: two hand-offs at most. A packet that leaves from
+//! flow's owner, which remembers the connection: two hand-offs at most, but more where the worker
+//! that receives a flow's whole packets owns it and must be sought. A packet that leaves from
 //! another address than it came from gets an identification of ours, since two clients (or two
 //! servers) may use the same one, and the receiver would mix their packets up.
 //!
@@ -12,13 +13,14 @@
 use arrayvec::ArrayVec;
 use wire::{Fragment, Frame, L4, Outcome, Parsed, Piece, V4, V6, parse};
 
+use crate::action::Action;
 use crate::batch::{Batch, Origin};
 use crate::conn::Direction;
 use crate::conn_table::Probe;
 use crate::family::Balanced;
 use crate::flows::Flows;
-use crate::fragments::{Fragments, Name, Way};
-use crate::ids::{ConnId, NicId};
+use crate::fragments::{Alone, Fragments, Name, Way};
+use crate::ids::{NicId, WorkerId};
 use crate::limits::BATCH;
 use crate::sort::Fates;
 use crate::stage::{Fate, Item, Stage, punt};
@@ -106,6 +108,9 @@ impl<W: Witness> Stage<'_, W> {
                 let parsed = part.piece.later(sport, dport);
                 self.later(known.flows, part, parsed, id, frame).unwrap_or_else(|fate| fate)
             }
+            Ok(Way::Alone { alone, id }) => {
+                self.later_alone(part, alone, id, frame).unwrap_or_else(|fate| fate)
+            }
             Err(fate) => fate,
         }
     }
@@ -115,11 +120,11 @@ impl<W: Witness> Stage<'_, W> {
         &mut self,
         known: &mut Known<'_, '_, F>,
         part: &Part<F>,
-    ) -> Result<Way, Fate> {
+    ) -> Result<Way<F>, Fate> {
         let Part { piece, name, packet, nic, .. } = part;
         if self.origin == Origin::Wire {
             let services = self.snapshot.services.family::<F>();
-            if !services.is_vip(piece.dst) && !services.is_server(piece.src) {
+            if !self.steering.may_be_ours(piece, *nic, services) {
                 return Err(punt(self.wiring, *nic));
             }
             let keeper = self.steering.keeper(*packet);
@@ -142,7 +147,7 @@ impl<W: Witness> Stage<'_, W> {
         known: &mut Known<'_, '_, F>,
         part: &Part<F>,
         frame: &mut B,
-    ) -> (Way, Fate) {
+    ) -> (Way<F>, Fate) {
         let parsed = match part.piece.first(frame.head()) {
             Ok(parsed) => parsed,
             Err(malformed) => {
@@ -150,11 +155,12 @@ impl<W: Witness> Stage<'_, W> {
                 return (Way::Dropped(reason), reason.into());
             }
         };
-        let owner = self.owner(&parsed, part.nic);
+        let owner = self.owner_of_first(known.flows, part, &parsed);
         self.witness.note(part.index, || Fact::Owner(owner));
         if owner != self.counters.worker {
             return (Way::Owner(owner), Fate::Settled(Verdict::HandOff(owner, part.nic)));
         }
+        known.flows.alone = None;
         let fate = self.serve_alone(known.flows, (part.index, part.nic, parsed), frame);
         let fate = fate.unwrap_or_else(|fate| fate);
         match fate {
@@ -164,7 +170,11 @@ impl<W: Witness> Stage<'_, W> {
             Fate::Settled(Verdict::Punt(_)) => (Way::Host, fate),
             Fate::Settled(Verdict::HandOff(owner, _)) => (Way::Owner(owner), fate),
             _ => {
-                let id = self.own_id(known.flows, &parsed);
+                if let Some(alone) = known.flows.alone {
+                    let id = self.own_id(&parsed, Some(&alone.action));
+                    return (Way::Alone { alone, id }, renumbered(&part.piece, id, fate, frame));
+                }
+                let id = self.own_id(&parsed, action_of(known.flows, &parsed));
                 let tuple = parsed.key().tuple;
                 if parsed.key().protocol == L4::Sctp && changes_ports(known.flows, &parsed) {
                     let reason = DropReason::FragmentSctp;
@@ -219,25 +229,66 @@ impl<W: Witness> Stage<'_, W> {
         Ok(renumbered(&part.piece, id, fate, frame))
     }
 
-    /// An identification of ours for a packet that leaves from another address than it came from.
-    fn own_id<F: Balanced>(&mut self, flows: &Flows<'_, F>, parsed: &Parsed<F>) -> Option<u32> {
-        let key = parsed.key();
-        let (id, direction): (ConnId, Direction) = flows.conns().look_up(&key)?;
-        let leaves = flows.conns().conn(id)?.action(direction).tuple.src;
-        if leaves == key.tuple.src {
-            return None;
-        }
-        Some(self.next_id())
+    /// A later fragment of a datagram that was scheduled alone.
+    fn later_alone<F: Balanced, B: Frame>(
+        &mut self,
+        part: &Part<F>,
+        Alone { mut action, traits, server }: Alone<F>,
+        id: Option<u32>,
+        frame: &mut B,
+    ) -> Result<Fate, Fate> {
+        let view = self.snapshot.server(server);
+        let service = view.and_then(|view| view.service).ok_or(DropReason::ServerRemoved)?;
+        let octets = part.piece.len.into();
+        self.traffic(service, server.slot, |counters| counters.in_bytes.add(octets));
+        let parsed = part.piece.later(action.tuple.sport, action.tuple.dport);
+        let item = Item::new(part.index, part.nic, parsed, Probe::default());
+        let fate = self.apply(&item, (&mut action, traits), Direction::Request, view, frame)?;
+        Ok(renumbered(&part.piece, id, fate, frame))
     }
+
+    /// The worker that owns the flow of a first fragment. Where the worker that receives a request
+    /// owns it, the fragments of a flow land elsewhere than its whole packets.
+    fn owner_of_first<F: Balanced>(
+        &self,
+        flows: &Flows<'_, F>,
+        part: &Part<F>,
+        parsed: &Parsed<F>,
+    ) -> WorkerId {
+        let (key, owner) = (parsed.key(), self.owner(parsed, part.nic));
+        if owner != self.counters.worker || flows.conns().look_up(&key).is_some() {
+            return owner;
+        }
+        let services = self.snapshot.services.family::<F>();
+        self.steering.seek(&key, part.nic, self.steering.keeper(part.packet), services)
+    }
+
+    /// An identification of ours for a packet that leaves from another address than it came from.
+    fn own_id<F: Balanced>(
+        &mut self,
+        parsed: &Parsed<F>,
+        action: Option<&Action<F>>,
+    ) -> Option<u32> {
+        let leaves = action?.tuple.src;
+        (leaves != parsed.key().tuple.src).then(|| self.next_id())
+    }
+}
+
+/// What the connection of a packet does to it.
+fn action_of<'a, F: Balanced>(
+    flows: &'a Flows<'_, F>,
+    parsed: &Parsed<F>,
+) -> Option<&'a Action<F>> {
+    let (id, direction) = flows.conns().look_up(&parsed.key())?;
+    Some(flows.conns().conn(id)?.action(direction))
 }
 
 /// Whether a packet leaves with other ports than it came with.
 fn changes_ports<F: Balanced>(flows: &Flows<'_, F>, parsed: &Parsed<F>) -> bool {
     let arrives = parsed.key().tuple;
-    let hit = flows.conns().look_up(&parsed.key());
-    let conn = hit.and_then(|(id, direction)| Some((flows.conns().conn(id)?, direction)));
-    let leaves = conn.map(|(conn, direction)| conn.action(direction).tuple);
-    leaves.is_none_or(|leaves| (leaves.sport, leaves.dport) != (arrives.sport, arrives.dport))
+    action_of(flows, parsed).is_none_or(|action| {
+        (action.tuple.sport, action.tuple.dport) != (arrives.sport, arrives.dport)
+    })
 }
 
 /// Gives a fragment that goes on its packet's own identification; one in a tunnel keeps its own.

@@ -14,8 +14,10 @@ use wire::{Family, Fragment, Frame, Outcome, Piece, Port, V4, V6, parse};
 use zerocopy::network_endian::U32;
 use zerocopy::{Immutable, IntoBytes, Unaligned};
 
+use crate::action::Action;
+use crate::conn::Traits;
 use crate::hash::Keyed;
-use crate::ids::{NicId, Tick, WorkerId};
+use crate::ids::{NicId, ServerId, Tick, WorkerId};
 use crate::limits::{
     BATCH, FRAGMENT_DONE_MS, FRAGMENT_MS, FRAGMENT_SPANS, FRAGMENT_WAIT_MS, FRAGMENTED_PACKETS,
     FRAGMENTS_WAITING, FRAGMENTS_WAITING_PER_PACKET,
@@ -51,13 +53,15 @@ impl<F: Family> Name<F> {
 
 /// Where the fragments of a packet go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Way<F: Family> {
     /// The first one did not come yet.
     #[default]
     Unknown,
     /// To the connection with these ports; where the packet leaves from another address, with
     /// another identification.
     Flow { sport: Port, dport: Port, id: Option<u32> },
+    /// As the first one, whose connection ended with it; likewise with another identification.
+    Alone { alone: Alone<F>, id: Option<u32> },
     /// To the worker that owns the flow.
     Owner(WorkerId),
     /// To the host.
@@ -66,11 +70,19 @@ pub(crate) enum Way {
     Dropped(DropReason),
 }
 
+/// What is done to a datagram that is scheduled alone (one-packet scheduling).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Alone<F: Family> {
+    pub(crate) action: Action<F>,
+    pub(crate) traits: Traits,
+    pub(crate) server: ServerId,
+}
+
 /// A packet of which a part was seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entry<F: Family> {
     name: Name<F>,
-    pub(crate) way: Way,
+    pub(crate) way: Way<F>,
     seen: Seen,
     ends: Tick,
 }

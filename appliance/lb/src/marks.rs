@@ -84,8 +84,31 @@ impl MarkRules {
                 && rule.protocol.is_none_or(|protocol| protocol == key.protocol)
                 && rule.nic.is_none_or(|of| of == nic)
         };
-        let rules = if F::ID == FamilyId::V4 { &self.v4 } else { &self.v6 };
-        rules.iter().find(fits)
+        self.of::<F>().iter().find(fits)
+    }
+
+    /// Whether a packet whose ports are not known, that came by a NIC, may have a mark that
+    /// `wanted` says yes to.
+    pub(crate) fn may_mark<F: Family>(
+        &self,
+        (src, dst, protocol): (F::Addr, F::Addr, L4),
+        nic: NicId,
+        wanted: impl Fn(u32) -> bool,
+    ) -> bool {
+        let (source, destination) = (bits(src.into()), bits(dst.into()));
+        let mut fitting = self.of::<F>().iter().filter(|rule| {
+            rule.source.fits(source)
+                && rule.destination.fits(destination)
+                && rule.protocol.is_none_or(|of| of == protocol)
+                && rule.nic.is_none_or(|of| of == nic)
+        });
+        // Behind a rule that fits all ports no other one decides.
+        let deciding = fitting.find(|rule| wanted(rule.mark) || rule.ports == (0..=u16::MAX));
+        deciding.is_some_and(|rule| wanted(rule.mark))
+    }
+
+    fn of<F: Family>(&self) -> &[Rule] {
+        if F::ID == FamilyId::V4 { &self.v4 } else { &self.v6 }
     }
 }
 
@@ -175,6 +198,23 @@ mod tests {
         assert_eq!(v6("2001:db8::1", L4::Tcp), Some(4));
         assert_eq!(v6("2001:db9::1", L4::Tcp), None);
         assert_eq!(v6("2001:db9::1", L4::Udp), Some(1), "without addresses both families fit");
+    }
+
+    #[test]
+    fn without_ports_a_packet_may_have_each_mark_up_to_the_first_rule_for_all_ports() {
+        let rules = MarkRules::new(&[
+            MarkRule { protocol: Some(L4::Udp), ports: 80..=89, mark: 1, ..ANY },
+            MarkRule { source: prefix("198.51.100.0", 24), mark: 2, ..ANY },
+            MarkRule { mark: 3, ..ANY },
+        ]);
+        let may = |from: [u8; 4], protocol, mark| {
+            let ends = (wire::Addr4(from), wire::Addr4([192, 0, 2, 1]), protocol);
+            rules.may_mark::<V4>(ends, NicId(0), |wanted| wanted == mark)
+        };
+        let (near, far) = ([198, 51, 100, 7], [203, 0, 113, 7]);
+        assert_eq!([1, 2, 3].map(|mark| may(near, L4::Udp, mark)), [true, true, false]);
+        assert_eq!([1, 2, 3].map(|mark| may(near, L4::Tcp, mark)), [false, true, false]);
+        assert_eq!([1, 2, 3].map(|mark| may(far, L4::Udp, mark)), [true, false, true]);
     }
 
     #[test]

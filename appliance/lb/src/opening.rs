@@ -12,6 +12,7 @@ use crate::batch::Origin;
 use crate::conn::Direction;
 use crate::family::Balanced;
 use crate::flows::Flows;
+use crate::fragments::Alone;
 use crate::icmp_error::Error;
 use crate::ids::ConnId;
 use crate::knobs::Knob;
@@ -127,6 +128,11 @@ impl<W: Witness> Stage<'_, W> {
         let hit = (id, Direction::Request);
         let tracked = self.track(flows, item, hit).map_err(Fate::from);
         let fate = tracked.and_then(|server| self.forward(flows, item, hit, server, frame));
+        flows.alone = flows.conns().conn(id).map(|conn| Alone {
+            action: *conn.action(Direction::Request),
+            traits: conn.traits(),
+            server: conn.server(),
+        });
         flows.end(id, &self.regime);
         fate.unwrap_or_else(|fate| fate)
     }

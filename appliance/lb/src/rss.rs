@@ -5,12 +5,14 @@
 //! servers' side, hashes the client's endpoint: then that hash is the owner function itself, and
 //! packets land where they belong. To FULLNAT local addresses the owner is the queue that the
 //! reply's hash leads to, and local ports are chosen so that it is the worker that opened the
-//! connection. A NIC that behaves otherwise than was believed costs hand-offs and nothing else.
+//! connection. A NIC that behaves otherwise than was believed costs hand-offs and nothing else;
+//! but where the landing worker owns requests, the fragments of a flow look for it where the NIC
+//! was believed to let its whole packets land.
 
 use wire::{Endpoint, Family, Tuple};
 use zerocopy::IntoBytes;
 
-use crate::ids::WorkerId;
+use crate::ids::{NicId, WorkerId};
 use crate::toeplitz::Toeplitz;
 
 /// What of a TCP or UDP packet a NIC hashes; fields that are left out take no room in the input.
@@ -32,6 +34,7 @@ pub struct Rss {
     table: Vec<WorkerId>,
     by_client: bool,
     replies: Option<HashFields>,
+    nics: Vec<Option<HashFields>>,
 }
 
 impl Rss {
@@ -43,7 +46,8 @@ impl Rss {
         let by_client = known.clone().any(|fields| *fields != HashFields::Tuple);
         let replies = known.clone().find(|fields| **fields != HashFields::Source).copied();
         known.next().filter(|_| !table.is_empty())?;
-        Some(Self { toeplitz: Toeplitz::new(key)?, table, by_client, replies })
+        let nics = nics.to_vec();
+        Some(Self { toeplitz: Toeplitz::new(key)?, table, by_client, replies, nics })
     }
 
     /// Whether the owner function is the NICs' hash of the client's endpoint.
@@ -65,12 +69,22 @@ impl Rss {
     /// The owner of a reply to a local address, where the NICs' hash decides that.
     #[inline]
     pub fn reply<F: Family>(&self, tuple: &Tuple<F>) -> Option<WorkerId> {
-        let hash = match self.replies? {
+        Some(self.hashed(self.replies?, tuple))
+    }
+
+    /// The worker whose queue whole packets that come by a NIC land on, where its hash is known.
+    pub(crate) fn landing<F: Family>(&self, nic: NicId, tuple: &Tuple<F>) -> Option<WorkerId> {
+        let fields = *self.nics.get(nic.index())?;
+        Some(self.hashed(fields?, tuple))
+    }
+
+    #[inline]
+    fn hashed<F: Family>(&self, fields: HashFields, tuple: &Tuple<F>) -> WorkerId {
+        self.worker(match fields {
             HashFields::Tuple => self.toeplitz.hash(tuple.as_bytes()),
             HashFields::Source => self.toeplitz.hash(tuple.source().as_bytes()),
             HashFields::Destination => self.toeplitz.hash(tuple.destination().as_bytes()),
-        };
-        Some(self.worker(hash))
+        })
     }
 
     #[inline]

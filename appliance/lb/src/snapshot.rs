@@ -346,6 +346,11 @@ impl<F: Family> FamilyServices<F> {
         !self.marks.is_empty() && mark().is_some_and(|mark| self.marks.contains(&mark))
     }
 
+    /// Whether a mark is one that a service has, or had.
+    pub(crate) fn has_mark(&self, mark: u32) -> bool {
+        self.marks.contains(&mark)
+    }
+
     /// Whether an address is, or was, a service's virtual address.
     #[inline]
     pub fn is_vip(&self, address: F::Addr) -> bool {

@@ -8,7 +8,7 @@ use wire::{Family, Frame, Parsed};
 
 use crate::action::Action;
 use crate::batch::Origin;
-use crate::conn::{Conn, Direction};
+use crate::conn::{Conn, Direction, Traits};
 use crate::conn_table::Probe;
 use crate::counters::{ServerCounts, TrafficCounters, WorkerCounters};
 use crate::defence::Defence;
@@ -245,8 +245,20 @@ impl<'a, W: Witness> Stage<'a, W> {
     ) -> Result<Fate, Fate> {
         let conn = flows.conn_mut(id).ok_or(DropReason::Bug)?;
         let traits = conn.traits();
+        self.apply(item, (conn.action_mut(direction), traits), direction, server, frame)
+    }
+
+    /// Does to a packet what an action of its direction says, and sends it on its way.
+    #[inline]
+    pub(crate) fn apply<F: Balanced, B: Frame>(
+        &mut self,
+        item: &Item<F>,
+        (action, traits): (&mut Action<F>, Traits),
+        direction: Direction,
+        server: Option<&ServerView>,
+        frame: &mut B,
+    ) -> Result<Fate, Fate> {
         let tunnels = traits.tunnel && direction == Direction::Request;
-        let action = conn.action_mut(direction);
         let way = self.way(action, direction, server);
         let hop = way.map_err(|fate| self.no_way(fate, item, frame, direction))?;
         let action = *action;

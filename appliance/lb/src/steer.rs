@@ -10,7 +10,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use wire::{Endpoint, FlowKey, Mac};
+use wire::{Endpoint, FlowKey, L4, Mac, Piece};
 use zerocopy::IntoBytes;
 
 use crate::hash::Keyed;
@@ -92,6 +92,46 @@ impl Steering {
     /// destination and identification.
     pub(crate) fn keeper(&self, packet: u64) -> WorkerId {
         WorkerId((((packet >> 32) * u64::from(self.workers)) >> 32) as u16)
+    }
+
+    /// The worker that a first fragment goes to from here, which is where the answer of
+    /// [`Self::owner`] would be the worker that received the packet whole: the one that whole
+    /// packets land on, or, where that is not known, each worker in turn from the packet's keeper
+    /// on, until one knows the flow or the last one opens it.
+    pub(crate) fn seek<F: SnapshotFamily>(
+        &self,
+        key: &FlowKey<F>,
+        nic: NicId,
+        keeper: WorkerId,
+        services: &FamilyServices<F>,
+    ) -> WorkerId {
+        let FlowKey { tuple, protocol } = key;
+        let is_landed = self.landing
+            && !services.is_local(tuple.dst)
+            && (services.is_vip(tuple.dst) || !services.is_server(tuple.src));
+        if !is_landed {
+            return self.here;
+        }
+        // Of SCTP it is not known which NICs see its ports.
+        let rss = self.rss.as_ref().filter(|_| *protocol != L4::Sctp);
+        let next = WorkerId((self.here.0 + 1).checked_rem(self.workers).unwrap_or_default());
+        let in_turn = if next == keeper { self.here } else { next };
+        rss.and_then(|rss| rss.landing(nic, tuple)).unwrap_or(in_turn)
+    }
+
+    /// Whether a fragment, whose ports may not be known, may be of a packet for a service or from
+    /// a server; any other is the host's.
+    pub(crate) fn may_be_ours<F: SnapshotFamily>(
+        &self,
+        piece: &Piece<F>,
+        nic: NicId,
+        services: &FamilyServices<F>,
+    ) -> bool {
+        let Piece { src, dst, protocol, .. } = *piece;
+        let wanted = |mark| services.has_mark(mark);
+        services.is_vip(dst)
+            || services.is_server(src)
+            || self.marks.may_mark::<F>((src, dst, protocol), nic, wanted)
     }
 
     /// Whether there is one worker, which owns every flow.

@@ -55,7 +55,10 @@ scripts! {
     fragments_four_workers
     fragments_fullnat
     fragments_hostile
+    fragments_marks
+    fragments_one_packet
     fragments_out_of_order
+    fragments_sctp
     fragments_tun
     fullnat_no_local_address
     fullnat_ports_exhausted

@@ -13,7 +13,7 @@ use lb::ids::{NicId, Tick, WorkerId};
 use lb::rss::{HashFields, Rss};
 use lb::steer::Owner;
 use lb::toeplitz::Toeplitz;
-use wire::{Frame, Mac, Outcome, TcpFlags, VecFrame, build, parse};
+use wire::{Fragment, Frame, L4, Mac, Outcome, TcpFlags, VecFrame, build, parse};
 use zerocopy::IntoBytes;
 
 const KEY: [u8; 52] = *b"four workers, two NICs, one key: fifty-two bytes !!!";
@@ -140,6 +140,74 @@ fn sources_hashed_on_the_way_in_and_destinations_on_the_way_back() {
 #[test]
 fn whole_tuples_where_the_landing_worker_owns_requests() {
     nothing_is_handed_off(Owner::Landing, [HashFields::Tuple; 2], &["-b", "-i", "-g"]);
+}
+
+/// As a NIC that hashes whole tuples lands frames: fragments by their addresses.
+fn tuples_and_fragments(_: NicId, frame: &VecFrame) -> WorkerId {
+    match parse(frame.head(), frame.len()) {
+        Outcome::Fragment(Fragment::V4(piece)) => {
+            let input = [piece.src.as_bytes(), piece.dst.as_bytes()].concat();
+            table()[Toeplitz::new(&KEY).unwrap().hash(&input) as usize % 128]
+        }
+        _ => queue(HashFields::Tuple, frame),
+    }
+}
+
+/// A datagram from a client's port, whole or in two parts that come in any order.
+fn datagram(to: Mac, port: u16, id: u16, in_parts: bool) -> Vec<(NicId, VecFrame)> {
+    let [client, vip]: [IpAddr; 2] = ["198.51.100.7", "192.0.2.1"].map(|a| a.parse().unwrap());
+    let ip = || build::eth().src(mac_of(client)).dst(to).ip(client, vip);
+    if !in_parts {
+        return vec![(WAN, VecFrame::new(&ip().udp(port, 53).payload(&[7; 200])))];
+    }
+    let whole = ip().udp(port, 53).payload(&[7; 2000]);
+    let (first, later) = whole[34..].split_at(1480);
+    let part = |at, more| ip().id(id.into()).fragment(at, more).protocol(L4::Udp.number());
+    let mut frames = [part(0, true).payload(first), part(1480, false).payload(later)];
+    if id.is_multiple_of(3) {
+        frames.reverse();
+    }
+    frames.iter().map(|frame| (WAN, VecFrame::new(frame))).collect()
+}
+
+/// Sends two datagrams of each flow, one in parts and one whole; `parts_first` says of which flows
+/// it is the first.
+fn fragments_reach_the_server_of_their_flow(rss: Option<Arc<Rss>>, parts_first: fn(u16) -> bool) {
+    let mut lab =
+        Lab::new(Plan { workers: WORKERS, owner: Owner::Landing, rss, ..Plan::default() });
+    lab.ensemble().land_by(tuples_and_fragments);
+    lab.know_all((21..25).map(|host| IpAddr::from([10, 0, 0, host])));
+    lab.rules("-A -u 192.0.2.1:53 -s rr");
+    (21..25).for_each(|host| lab.rules(&format!("-a -u 192.0.2.1:53 -r 10.0.0.{host} -g")));
+    let wan = lab.nic("wan").unwrap().1.mac;
+    for flow in 0..FLOWS {
+        let mut servers = Vec::new();
+        for (number, in_parts) in [parts_first(flow), !parts_first(flow)].into_iter().enumerate() {
+            let id = flow * 2 + number as u16;
+            let frames = datagram(wan, 20_000 + flow, id, in_parts);
+            let (count, now) = (frames.len(), Tick::from_secs(1));
+            let one = |frame| lab.receive([frame], now).sent;
+            let sent: Vec<_> = frames.into_iter().flat_map(one).collect();
+            assert_eq!(sent.len(), count, "flow {flow}");
+            servers.extend(sent.iter().map(|(_, frame)| frame.head()[..6].to_vec()));
+        }
+        servers.dedup();
+        assert_eq!(servers.len(), 1, "flow {flow} reaches one server");
+    }
+    let figures = lab.ensemble().figures();
+    let live: u64 = figures.workers().iter().map(|worker| worker.connections.value()).sum();
+    assert_eq!(live, u64::from(FLOWS), "no flow has two connections");
+}
+
+#[test]
+fn fragments_go_to_the_worker_that_whole_packets_land_on() {
+    let rss = Rss::new(&KEY, table(), &[Some(HashFields::Tuple); 2]).map(Arc::new);
+    fragments_reach_the_server_of_their_flow(rss, |flow| flow % 2 == 0);
+}
+
+#[test]
+fn fragments_find_the_worker_of_a_known_flow_where_no_hash_is_known() {
+    fragments_reach_the_server_of_their_flow(None, |_| false);
 }
 
 #[test]
