@@ -39,6 +39,8 @@ fn no_connection_goes_the_way_of_routes_long_past() {
     lab.know_all([before, after]);
     lab.rules("-A -t 192.0.2.1:80 -s rr");
     lab.rules(&format!("-a -t 192.0.2.1:80 -r {}:80 -m", IpAddr::from(SERVER)));
+    // The first change settles the places of the two gateways.
+    lab.set_routes(routes(before, 1 << 20));
     // Of each number of changes around the one after which a note could mean the same again, one
     // connection.
     let ports = 1000..1008;
