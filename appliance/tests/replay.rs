@@ -16,7 +16,7 @@ use wire::{Mac, TcpFlags};
 
 const CONFIG: &str = r#"
     [connections]
-    capacity = 64
+    capacity = 256
     [limits]
     services = 16
     servers = 64
