@@ -31,7 +31,7 @@ const MARGIN: f64 = 0.03;
 const SLACK: f64 = 2.0;
 
 /// Stages whose code is the distribution's: it chooses by the processor how to copy bytes.
-const NOT_OURS: [&str; 2] = ["driver", "other"];
+const NOT_OURS: [&str; 3] = ["driver", "libc", "other"];
 
 /// What is counted, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
