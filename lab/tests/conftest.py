@@ -57,10 +57,10 @@ def a_clean_start_and_a_balanced_end(request):
     lab.ctl("-C")
     # Connections of the test before may still be about to end, and their service is gone.
     lab.named_losses = {"server_removed"}
-    before = lab.ledger().losses()
+    lab.lost_before = lab.ledger().losses()
     yield
     assert lab.imbalances() == []
-    lost = lab.ledger().losses() - before
+    lost = lab.ledger().losses() - lab.lost_before
     assert {reason: lost[reason] for reason in lost if reason not in lab.named_losses} == {}
 
 

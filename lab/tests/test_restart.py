@@ -35,7 +35,6 @@ def carrier(lab, interface: str) -> bool:
 
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])
 def test_vips_routes_and_rules_outlive_the_director(lab, signal):
-    lab.loses_what_came_too_early()
     client = lab.facts["CLIENT"]
     for mode in map(lab.mode, MODES):
         lab.service(mode)
@@ -60,7 +59,6 @@ def test_vips_routes_and_rules_outlive_the_director(lab, signal):
 
 
 def test_sigterm_takes_the_socket_and_the_nics_along(lab):
-    lab.loses_what_came_too_early()
     lab.stop("TERM")
     left = run("ip", "-n", f"{lab.prefix}-director", "-br", "link").stdout
     socket_left = Path(lab.socket).exists()

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.parametrize("lab", [BY_END, LANDING], indirect=True, sc
 @pytest.mark.parametrize("mode", MODES, indirect=True)
 def test_no_frame_is_handed_over(lab, mode):
     if lab.shape.owner == "landing" and mode.name == "NAT":
-        refused = lab.ctl(f"-A -t {mode.host}:80 -s rr")
+        lab.ctl(f"-A -t {mode.host}:80 -s rr")
         refused = lab.ctl(f"-a -t {mode.host}:80 -r {lab.rs[0]}:80 -m", check=False)
         assert refused.returncode != 0 and 'owner = "hash"' in refused.stderr
         return
