@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """UDP echo over both families: answers NAME PEER:PORT and the payload, from the address asked.
+With an empty NAME it answers the payload alone.
 
 A socket bound to every address would answer a request to a VIP from the server's own address;
 packet information names the address the request came to, and the reply leaves from it.
@@ -36,8 +37,8 @@ def answer(sock: socket.socket, name: str) -> None:
     else:
         _, _, address = PKTINFO.unpack(asked)
         source = PKTINFO.pack(0, address, bytes(4))
-    reply = f"{name} {peer[0]}:{peer[1]} ".encode() + payload
-    sock.sendmsg([reply], [(level, kind, source)], 0, peer)
+    head = f"{name} {peer[0]}:{peer[1]} " if name else ""
+    sock.sendmsg([head.encode(), payload], [(level, kind, source)], 0, peer)
 
 
 def serve(name: str, port: int) -> None:

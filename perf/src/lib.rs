@@ -8,6 +8,7 @@
 //!
 //! Costs are processor time of the one thread, so that other programs do not count.
 
+pub mod blast;
 pub mod callgrind;
 pub mod change;
 pub mod cost;
