@@ -7,8 +7,9 @@
 # In the environment HUGEPAGES (off, on, auto), LOCAL_PORTS (FIRST-LAST), OWNER (hash, landing)
 # and LAN_MTU (bytes) change further keys; RSS (what each NIC is set to hash, in their order) and
 # RSS_KEY say how the taps choose queues.
-# The DPDK NICs are taps named NIC-nic in the director's namespace; director.sh puts them into
-# the bridges. Addresses are given to the host interfaces with "ip addr", as an operator would.
+# The DPDK NICs are taps named NIC-nic in the director's namespace, which director.sh puts into
+# the bridges, or with JUMBO (see net.sh) the ends of cables, named NIC-dpdk. Addresses are given
+# to the host interfaces with "ip addr", as an operator would.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 # shellcheck source=topology.sh
@@ -57,12 +58,17 @@ for nic in "${NICS[@]}"; do
 
 [[nic]]
 name = "$nic"
-device = "net_tap$number,iface=$nic-nic"
 queues = $queues
-mac = "${!mac}"
 host_interface = "$nic"
 TOML
-    if [[ $nic == lan ]]; then
+    if [[ -n ${JUMBO-} ]]; then
+        echo "device = \"net_pcap$number,iface=$nic-dpdk,phy_mac=1\""
+        echo "mtu = $(mtu_of "$nic")"
+    else
+        echo "device = \"net_tap$number,iface=$nic-nic\""
+        echo "mac = \"${!mac}\""
+    fi
+    if [[ -z ${JUMBO-} && $nic == lan ]]; then
         echo "mtu = ${LAN_MTU:-1500}"
     fi
     if [[ -n ${rss[number]-} ]]; then

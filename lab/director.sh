@@ -42,7 +42,11 @@ start() {
     await_answer
     local nic
     for nic in "${NICS[@]}"; do
-        wire "$nic"
+        if [[ -z ${JUMBO-} ]]; then
+            wire "$nic"
+        fi
+        ip -n "$DIRECTOR_NS" link set "$nic" up
+        ip netns exec "$DIRECTOR_NS" sysctl -qw "net.ipv6.conf.$nic.disable_ipv6=0"
     done
 }
 
@@ -67,8 +71,6 @@ wire() {
     ip -n "$DIRECTOR_NS" link set "$tap" arp off master "br-$1" \
         address "02:00:5e:00:02:0$((1 + $(index_of "$1")))"
     ip -n "$DIRECTOR_NS" link set "$tap" up
-    ip -n "$DIRECTOR_NS" link set "$1" up
-    ip netns exec "$DIRECTOR_NS" sysctl -qw "net.ipv6.conf.$1.disable_ipv6=0"
 }
 
 index_of() {

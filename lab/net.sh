@@ -7,6 +7,8 @@
 #   lab/net.sh down PREFIX                 end every process in it and remove it
 #   lab/net.sh check-clean PREFIX          list what is left of it; exit 1 if anything is
 #   lab/net.sh facts two-arm|one-arm 4|6   names and addresses as KEY=VALUE lines
+#
+# JUMBO in the environment names the NICs whose segments carry 9000 bytes ("wan lan").
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 # shellcheck source=topology.sh
@@ -38,9 +40,10 @@ make_namespace() {
 # Offloads are off, so that what tcpdump sees is what a wire would carry.
 cable() {
     local ns=$1 interface=$2 address=$3 address6=$4 bridge=$5
-    local port=${ns#"$PREFIX"-}-${bridge#br-}
-    ip -n "$ns" link add "$interface" type veth peer name "$port" netns "$DIRECTOR_NS"
-    ip -n "$DIRECTOR_NS" link set "$port" master "$bridge" up
+    local port=${ns#"$PREFIX"-}-${bridge#br-} mtu
+    mtu=$(mtu_of "${bridge#br-}")
+    ip -n "$ns" link add "$interface" mtu "$mtu" type veth peer name "$port" netns "$DIRECTOR_NS"
+    ip -n "$DIRECTOR_NS" link set "$port" mtu "$mtu" master "$bridge" up
     plug "$ns" "$interface" "$address" "$address6"
 }
 
@@ -76,7 +79,23 @@ build_switches() {
     for nic in "${NICS[@]}"; do
         number=$((number + 1))
         make_bridge "br-$nic" "02:00:5e:00:01:0$number"
+        if [[ -n ${JUMBO-} ]]; then
+            jumbo_nic "$nic"
+        fi
     done
+}
+
+# jumbo_nic NIC: the NIC as a cable, since net_tap takes no larger MTU than usual: one end in the
+# bridge, the other for DPDK. The kernel sees what comes by that one too, and is to ignore it.
+jumbo_nic() {
+    local nic=$1 mac=MAC_${1^^} mtu
+    mtu=$(mtu_of "$nic")
+    ip -n "$DIRECTOR_NS" link add "$nic-nic" mtu "$mtu" type veth \
+        peer name "$nic-dpdk" mtu "$mtu" address "${!mac}"
+    ip netns exec "$DIRECTOR_NS" sysctl -qw "net.ipv4.conf.$nic-dpdk.rp_filter=1"
+    ip netns exec "$DIRECTOR_NS" ethtool -K "$nic-dpdk" tx off tso off gso off gro off >/dev/null
+    ip -n "$DIRECTOR_NS" link set "$nic-dpdk" arp off up
+    ip -n "$DIRECTOR_NS" link set "$nic-nic" arp off master "br-$nic" up
 }
 
 build_client() {

@@ -113,3 +113,11 @@ use_lab() {
     fi
     use_topology "$(< "$STATE/topology")"
 }
+
+# What packets on the segment of a NIC may measure: JUMBO names those with large ones.
+mtu_of() {
+    case " ${JUMBO-} " in
+        *" $1 "*) echo 9000 ;;
+        *) echo 1500 ;;
+    esac
+}

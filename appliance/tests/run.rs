@@ -8,6 +8,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 
+use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use rustix::process::{Pid, Signal, kill_process};
@@ -139,6 +140,76 @@ fn connections_in_a_large_table_are_listed_in_time_whatever_the_workers_do_when_
     assert_eq!(lines().count(), 3000, "{}", client.ask("--drops").join("\n"));
     let first = lines().find(|line| line.contains(" 198.51.0.0:40000 ")).expect("each client");
     assert!(first.ends_with("192.0.2.1:80       198.51.100.9:80"), "{first}");
+}
+
+/// Addresses of a frame that comes in from the client, and of one that leaves for the server.
+const CAME: (Mac, Mac) = (Mac([0x02, 0, 0, 0, 0, 0x07]), PCAP_MAC);
+const LEFT: (Mac, Mac) = (PCAP_MAC, Mac([0x02, 0, 0, 0, 0, 0x09]));
+
+#[test]
+fn jumbo_frames_pass_as_chains_of_buffers() {
+    let config = NULL.replace("idle = 1000", "idle = 1000\ncount = 2").replace(
+        "net_null0,no-rx=1\"",
+        "net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap\"\nmtu = 9000\nqueues = 1",
+    );
+    let neighbour = "[[nic.neighbour]]\naddress = \"198.51.100.9\"\nmac = \"02:00:00:00:00:09\"\n";
+    let config = config.replace("[control]", &format!("{neighbour}[control]"));
+    let folder = Folder::new("jumbo", &format!("{config}[rules]\nfile = \"r\"\n"));
+    let service = |port, server| {
+        format!("-A -u 192.0.2.1:{port} -s rr\n-a -u 192.0.2.1:{port} -r {server}\n")
+    };
+    let rules = [(53, "198.51.100.9:5300 -m"), (54, "198.51.100.9:54 -i")];
+    folder.write("r", &rules.map(|(port, server)| service(port, server)).concat());
+    let data: Vec<u8> = (0..8972_u32).map(|place| (place % 251) as u8).collect();
+    let packet = |(src, dst): (Mac, Mac), to: [u8; 4], ttl| {
+        build::eth().src(src).dst(dst).ipv4([198, 51, 100, 7], to).ttl(ttl)
+    };
+    // Many clients, so that both workers own some: a chain is handed over as it is.
+    let clients = 40_000..40_008;
+    let came = clients.clone().flat_map(|client| {
+        let nat = packet(CAME, [192, 0, 2, 1], 64).udp(client, 53).payload(&data);
+        let tunnel = packet(CAME, [192, 0, 2, 1], 64).udp(client, 54).payload(&data[..8952]);
+        [nat, tunnel]
+    });
+    let mut left: Vec<Vec<u8>> = clients
+        .flat_map(|client| {
+            let nat = packet(LEFT, [198, 51, 100, 9], 63).udp(client, 5300).payload(&data);
+            let inner = packet(LEFT, [192, 0, 2, 1], 63).udp(client, 54).payload(&data[..8952]);
+            let outer = build::eth().src(LEFT.0).dst(LEFT.1);
+            let outer = outer.ipv4([198, 51, 100, 1], [198, 51, 100, 9]).ttl(63).protocol(4);
+            [nat, outer.payload(&inner[14..])]
+        })
+        .collect();
+    folder.capture("in.pcap", &came.collect::<Vec<_>>());
+    let director = folder.start().ready();
+    let client = RefCell::new(director.client());
+    let all_came = || {
+        let listed = client.borrow_mut().ask("-L -n --stats --exact").join(" ");
+        listed.matches(" 8 ").count() == 8
+    };
+    director.waits(all_came, "16 datagrams");
+    let drops = client.borrow_mut().ask("--drops");
+    director.signal(Signal::TERM);
+    assert_eq!(director.ended(), Some(0));
+    let mut sent = frames(&fs::read(folder.path("out.pcap")).unwrap());
+    // The identification of an outer packet is ours to choose.
+    for frames in [&mut sent, &mut left] {
+        frames.iter_mut().filter(|frame| frame[23] == 4).for_each(|frame| frame[18..20].fill(0));
+        frames.iter_mut().filter(|frame| frame[23] == 4).for_each(|frame| frame[24..26].fill(0));
+        frames.sort();
+    }
+    assert_eq!(sent.len(), 16, "{drops:?}");
+    assert!(sent == left, "a byte of a frame is another one");
+}
+
+/// The frames of a pcap file.
+fn frames(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut reader = PcapReader::new(bytes).unwrap();
+    let mut frames = Vec::new();
+    while let Some(packet) = reader.next_packet() {
+        frames.push(packet.unwrap().data.into_owned());
+    }
+    frames
 }
 
 /// The frames of a pcapng file, each with its comment.

@@ -18,6 +18,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#define HEADERS_MAX (sizeof(struct ethhdr) + sizeof(struct ipv6hdr))
 #define IP_MORE_FRAGMENTS_AND_OFFSET 0x3fff
 
 /* BPF_F_ADJ_ROOM_DECAP_L3_*, which older headers lack. */
@@ -36,6 +37,10 @@ static int unwrap(struct __sk_buff *skb, int room, __u8 inner, __u8 same)
 SEC("tc")
 int decap(struct __sk_buff *skb)
 {
+    /* Of a large packet a driver may leave all but the link-layer header in pages. */
+    if (skb->data_end - skb->data < HEADERS_MAX)
+        bpf_skb_pull_data(skb, skb->len < HEADERS_MAX ? skb->len : HEADERS_MAX);
+
     void *end = (void *)(long)skb->data_end;
     struct ethhdr *eth = (void *)(long)skb->data;
     struct iphdr *ip = (void *)(eth + 1);

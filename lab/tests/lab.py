@@ -37,6 +37,7 @@ class Shape:
     owner: str = "hash"
     family: int = 4
     lan_mtu: int = 1500
+    jumbo: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         name = f"{self.topology}-{self.workers}w-{self.queues}q"
@@ -44,6 +45,8 @@ class Shape:
             name = "-".join((name, *self.rss, self.owner))
         if self.lan_mtu != 1500:
             name += f"-mtu{self.lan_mtu}"
+        if self.jumbo:
+            name += f"-jumbo-{'-'.join(self.jumbo)}"
         return f"{name}-ipv6" if self.family == 6 else name
 
 
@@ -188,6 +191,7 @@ class Lab:
             "HUGEPAGES": self.shape.hugepages,
             "OWNER": self.shape.owner,
             "LAN_MTU": str(self.shape.lan_mtu),
+            "JUMBO": " ".join(self.shape.jumbo),
             "RSS": " ".join(self.shape.rss),
             "RSS_KEY": hashing.KEY.hex(),
         }

@@ -4,6 +4,7 @@
 usage: udp_client.py SOURCE ADDRESS PORT COUNT SOCKETS BYTES; requests are as long as BYTES says.
 """
 
+import errno
 import json
 import socket
 import sys
@@ -30,6 +31,10 @@ def exchange(sock: socket.socket, payload: str) -> dict | None:
         return None
     except ConnectionRefusedError:
         return {"refused": True}
+    except OSError as error:
+        if error.errno != errno.EMSGSIZE:
+            raise
+        return {"too_long": True}
     return {
         "server": server,
         "peer": peer,

@@ -123,7 +123,7 @@ impl NicConfig {
     fn scatter(&self, info: &NicInfo, segment_bytes: u16) -> Result<u64, NicError> {
         let frame_bytes = u32::from(self.mtu) + info.frame_overhead_bytes;
         let offered = info.rx_offloads & sys::SHIM_RX_OFFLOAD_SCATTER;
-        if frame_bytes <= u32::from(segment_bytes) {
+        if frame_bytes <= u32::from(segment_bytes) || info.chains_unasked() {
             Ok(0)
         } else if offered != 0 {
             Ok(offered)
@@ -225,6 +225,9 @@ mod tests {
         let chains = NicInfo { rx_offloads: sys::SHIM_RX_OFFLOAD_SCATTER, ..info() };
         let offloads = jumbo.check(&chains, 2048).unwrap().rx_offloads;
         assert_eq!(offloads, sys::SHIM_RX_OFFLOAD_SCATTER);
+        let pcap = NicInfo { driver: "net_pcap".into(), ..info() };
+        assert_eq!(jumbo.check(&pcap, 2048).unwrap().rx_offloads, 0, "it is not asked");
+        assert!(pcap.sends_chains());
     }
 
     #[test]

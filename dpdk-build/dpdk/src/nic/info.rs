@@ -44,7 +44,13 @@ impl NicInfo {
     /// Whether it sends frames of several segments.
     #[must_use]
     pub fn sends_chains(&self) -> bool {
-        self.tx_offloads & sys::SHIM_TX_OFFLOAD_MULTI_SEGS != 0
+        self.tx_offloads & sys::SHIM_TX_OFFLOAD_MULTI_SEGS != 0 || self.chains_unasked()
+    }
+
+    /// Whether it sends and receives frames of several segments without an offload for it: net_pcap
+    /// copies them to and from libpcap's buffer, and says nothing of it.
+    pub(super) fn chains_unasked(&self) -> bool {
+        self.driver == "net_pcap"
     }
 
     pub(super) fn read(nic: NicId) -> Result<Self, NicError> {
