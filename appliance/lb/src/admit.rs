@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use wire::{Endpoint, L4, Parsed, Port, TcpFlags};
 
 use crate::action::{Ends, connect};
-use crate::conn::Conn;
+use crate::conn::{Conn, Direction};
 use crate::counters::ServerCounts;
 use crate::defence::Defence;
 use crate::family::Balanced;
@@ -34,9 +34,9 @@ const FTP_DATA: u16 = 20;
 
 /// What becomes of a packet of no connection.
 #[derive(Debug)]
-pub(crate) enum Admission<F: Balanced> {
+pub(crate) enum Admission<'a, F: Balanced> {
     /// A new connection.
-    Open(Opening<F>),
+    Open(Opening<'a, F>),
     /// Not for a service, or not the beginning of a connection.
     NotOurs,
     /// Refused.
@@ -45,8 +45,10 @@ pub(crate) enum Admission<F: Balanced> {
 
 /// A new connection that is not in the table yet.
 #[derive(Debug)]
-pub(crate) struct Opening<F: Balanced> {
+pub(crate) struct Opening<'a, F: Balanced> {
     pub(crate) conn: Conn<F>,
+    /// Its server.
+    pub(crate) server: &'a ServerView,
     /// Slot of its service.
     pub(crate) service: u32,
     /// The persistence template that it holds.
@@ -59,7 +61,7 @@ pub(crate) struct Opening<F: Balanced> {
 
 /// What is needed to admit connections.
 #[derive(Debug)]
-pub(crate) struct Admitter<'a> {
+pub(crate) struct Admitter<'a, 'm> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) counts: &'a ServerCounts,
     pub(crate) ports: &'a LocalPorts,
@@ -67,9 +69,9 @@ pub(crate) struct Admitter<'a> {
     pub(crate) keyed: &'a Keyed,
     pub(crate) now: Tick,
     /// Local ports that may still be tried in this batch.
-    pub(crate) probes: &'a mut u32,
-    pub(crate) random: &'a mut Random,
-    pub(crate) defence: &'a mut Defence,
+    pub(crate) probes: &'m mut u32,
+    pub(crate) random: &'m mut Random,
+    pub(crate) defence: &'m mut Defence,
 }
 
 /// The server of a new connection.
@@ -81,7 +83,7 @@ struct Chosen {
     persisted: Option<Persisted>,
 }
 
-impl Admitter<'_> {
+impl<'a> Admitter<'a, '_> {
     /// Judges a packet that came by a NIC; `head` is its frame's first segment.
     pub(crate) fn admit<F: Balanced>(
         &mut self,
@@ -89,7 +91,7 @@ impl Admitter<'_> {
         parsed: &Parsed<F>,
         nic: NicId,
         head: &[u8],
-    ) -> Admission<F> {
+    ) -> Admission<'a, F> {
         let key = parsed.key();
         let (client, vip) = (key.tuple.source(), key.tuple.destination());
         let services = self.snapshot.services.family::<F>();
@@ -175,7 +177,7 @@ impl Admitter<'_> {
         service: &ServiceView,
         parsed: &Parsed<F>,
         chosen: &Chosen,
-    ) -> Result<Opening<F>, DropReason> {
+    ) -> Result<Opening<'a, F>, DropReason> {
         let key = parsed.key();
         let (client, vip) = (key.tuple.source(), key.tuple.destination());
         let view = self.snapshot.server(chosen.id).ok_or(DropReason::ServerRemoved)?;
@@ -188,8 +190,11 @@ impl Admitter<'_> {
             client
         };
         let ends = Ends { client, vip, server, local };
+        let mut conn = connect(key.protocol, view.mode, chosen.id, &ends);
+        conn.action_mut(Direction::Request).next_hop = view.next_hop;
         Ok(Opening {
-            conn: connect(key.protocol, view.mode, chosen.id, &ends),
+            conn,
+            server: view,
             service: service.id.slot,
             template: chosen.template,
             persisted: chosen.persisted,

@@ -116,15 +116,22 @@ impl<'m, F: Balanced> Flows<'m, F> {
         self.cold.get(id.index()).is_some_and(|cold| cold.template.is_some())
     }
 
-    /// Adds a connection that no packet belongs to yet; its first one is to be tracked next. From
-    /// now on its persistence template, if it has one, is held by it.
+    /// Adds a connection whose first packet, from the client, has these control bits: its state and
+    /// deadline are those after that packet. From now on its persistence template, if it has one,
+    /// is held by it.
     pub(crate) fn open(
         &mut self,
         mut conn: Conn<F>,
         template: Option<TemplateId>,
+        flags: TcpFlags,
         regime: &Regime<'_>,
     ) -> Result<ConnId, DropReason> {
-        conn.set_unassured(template.is_some());
+        let state = next_state(&conn, Direction::Request, flags, regime);
+        conn.set_state(state);
+        conn.refresh(regime.now, regime.timeouts.of(state));
+        conn.count_request();
+        let assures = assures(state, Direction::Request);
+        conn.set_unassured(template.is_some() && !assures);
         let way = self.make_way(&conn, regime.now, regime.counts);
         let id = way.and_then(|()| self.insert(conn, regime));
         let id = id.inspect_err(|_| {
@@ -132,12 +139,20 @@ impl<'m, F: Balanced> Flows<'m, F> {
                 regime.counts.templates().leave(template, Leaving::Ended, regime.now);
             }
         })?;
-        if let Some(cold) = self.cold.get_mut(id.index()) {
-            cold.template = template;
+        if let Some(template) = template {
+            if let Some(cold) = self.cold.get_mut(id.index()) {
+                cold.template = Some(template);
+            }
+            if assures {
+                regime.counts.templates().assure(template);
+            }
         }
         self.changes = self.changes.wrapping_add(1);
         self.wheel.arm(self.conns.entries_mut(), id);
-        regime.counts.opened(conn.server().slot, conn.state().is_active());
+        regime.counts.opened(conn.server().slot, state.is_active());
+        if state.is_half_open() {
+            self.push_half_open(id, regime);
+        }
         Ok(id)
     }
 
@@ -163,14 +178,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
             return;
         };
         let before = conn.state();
-        let after = match conn.protocol() {
-            L4::Tcp => tcp_state::next(regime.tcp, before, conn.sender(direction), flags),
-            L4::Udp => State::Udp,
-            L4::Sctp => {
-                let event = SctpEvent::from_flags(flags);
-                sctp_state::next(before, conn.sender(direction), event)
-            }
-        };
+        let after = next_state(conn, direction, flags, regime);
         let deadline = conn.deadline();
         conn.refresh(regime.now, regime.timeouts.of(after));
         if direction == Direction::Request {
@@ -185,7 +193,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
         if after != before {
             self.moved(id, before, after, regime);
         }
-        if is_closer || before == State::None {
+        if is_closer {
             let entries = self.conns.entries_mut();
             self.wheel.disarm(entries, id);
             self.wheel.arm(entries, id);
@@ -200,15 +208,18 @@ impl<'m, F: Balanced> Flows<'m, F> {
             regime.counts.changed(conn.server().slot, after.is_active());
         }
         match (before.is_half_open(), after.is_half_open()) {
-            (false, true) => {
-                if self.half_open.is_full() {
-                    self.recycle(regime);
-                }
-                self.half_open.push(id);
-            }
+            (false, true) => self.push_half_open(id, regime),
             (true, false) => self.half_open.remove(id),
             _ => {}
         }
+    }
+
+    /// Notes a connection as half-open; beyond the bound it takes the place of the oldest one.
+    fn push_half_open(&mut self, id: ConnId, regime: &Regime<'_>) {
+        if self.half_open.is_full() {
+            self.recycle(regime);
+        }
+        self.half_open.push(id);
     }
 
     /// Ends a connection whose packet is for another one.
@@ -303,6 +314,22 @@ impl<'m, F: Balanced> Flows<'m, F> {
         let entries = (0..).map(ConnId).zip(self.conns.entries());
         let live = entries.filter(|(_, conn)| conn.is_live() && conn.state().is_half_open());
         self.half_open.check(live.map(|(id, _)| id));
+    }
+}
+
+/// The state of a connection after a packet of this direction.
+#[inline]
+fn next_state<F: Balanced>(
+    conn: &Conn<F>,
+    direction: Direction,
+    flags: TcpFlags,
+    regime: &Regime<'_>,
+) -> State {
+    let (before, sender) = (conn.state(), conn.sender(direction));
+    match conn.protocol() {
+        L4::Tcp => tcp_state::next(regime.tcp, before, sender, flags),
+        L4::Udp => State::Udp,
+        L4::Sctp => sctp_state::next(before, sender, SctpEvent::from_flags(flags)),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::icmp_error::Error;
 use crate::ids::ConnId;
 use crate::knobs::Knob;
 use crate::service::ServiceKey;
+use crate::snapshot::ServerView;
 use crate::stage::{Fate, Item, Stage};
 use crate::tcp_state::State;
 use crate::verdict::{DropReason, Verdict};
@@ -25,7 +26,10 @@ use crate::witness::{Choice, Fact, Matched, Persisted, Witness};
 /// The bit of `conn_reuse_mode` for connections in FIN_WAIT whose replies are not seen.
 const ONE_SIDED: u32 = 2;
 
-impl<W: Witness> Stage<'_, W> {
+/// A connection that began, as its first packet met it, and its server.
+pub(crate) type Begun<'a> = ((ConnId, Direction), Option<&'a ServerView>);
+
+impl<'a, W: Witness> Stage<'a, W> {
     /// Whether a packet is the first of another connection than the one that it found.
     #[inline]
     pub(crate) fn begins_anew<F: Balanced>(
@@ -67,20 +71,20 @@ impl<W: Witness> Stage<'_, W> {
         item: &Item<F>,
         found: ConnId,
         frame: &mut B,
-    ) -> Result<(ConnId, Direction), Fate> {
+    ) -> Result<Begun<'a>, Fate> {
         self.tell_of(flows, item, (found, Direction::Request), Fact::Outlived);
         flows.end(found, &self.regime);
-        Ok((self.admit(flows, item, frame)?, Direction::Request))
+        self.admit(flows, item, frame)
     }
 
-    /// Opens a connection for a packet that has none.
+    /// Opens a connection for a packet that has none, and counts the packet as its first.
     #[inline(never)]
     pub(crate) fn admit<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
         frame: &mut B,
-    ) -> Result<ConnId, Fate> {
+    ) -> Result<Begun<'a>, Fate> {
         // The worker that handed it in may have known other services than we do by now.
         let owner = |stage: &Self| stage.owner(&item.parsed, item.nic);
         if self.origin == Origin::Worker && owner(self) != self.counters.worker {
@@ -106,12 +110,20 @@ impl<W: Witness> Stage<'_, W> {
                 Err(self.answer(item, frame, Direction::Request, reason, error))
             }
             Admission::Refused(reason) => Err(reason.into()),
-            Admission::Open(opening) => {
-                let Opening { conn, service, template, once, .. } = opening;
-                let id = flows.open(conn, template, &self.regime)?;
-                self.traffic(service, conn.server().slot, |counters| counters.conns.add(1));
-                self.tell_of(flows, item, (id, Direction::Request), Fact::Opened);
-                if once { Err(self.serve_once(flows, item, id, frame)) } else { Ok(id) }
+            Admission::Open(Opening { conn, service, server, template, once, .. }) => {
+                let parsed = &item.parsed;
+                let id = flows.open(conn, template, parsed.tcp_flags(), &self.regime)?;
+                let hit = (id, Direction::Request);
+                self.tell_of(flows, item, hit, Fact::Opened);
+                self.traffic(service, conn.server().slot, |counters| {
+                    counters.conns.add(1);
+                    counters.in_packets.add(1);
+                    counters.in_bytes.add(parsed.ip_len() as u64);
+                });
+                if once {
+                    return Err(self.serve_once(flows, item, (hit, server), frame));
+                }
+                Ok((hit, Some(server)))
             }
         }
     }
@@ -122,12 +134,11 @@ impl<W: Witness> Stage<'_, W> {
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
-        id: ConnId,
+        (hit, server): ((ConnId, Direction), &ServerView),
         frame: &mut B,
     ) -> Fate {
-        let hit = (id, Direction::Request);
-        let tracked = self.track(flows, item, hit).map_err(Fate::from);
-        let fate = tracked.and_then(|server| self.forward(flows, item, hit, server, frame));
+        let (id, _) = hit;
+        let fate = self.forward(flows, item, hit, Some(server), frame);
         flows.alone = flows.conns().conn(id).map(|conn| Alone {
             action: *conn.action(Direction::Request),
             traits: conn.traits(),
@@ -137,7 +148,7 @@ impl<W: Witness> Stage<'_, W> {
         fate.unwrap_or_else(|fate| fate)
     }
 
-    fn tell_of_admission<F: Balanced>(&mut self, item: &Item<F>, admission: &Admission<F>) {
+    fn tell_of_admission<F: Balanced>(&mut self, item: &Item<F>, admission: &Admission<'_, F>) {
         let (snapshot, marks, nic) = (self.snapshot, &self.wiring.marks, item.nic);
         let (key, index) = (item.parsed.key(), item.index);
         let service = || {

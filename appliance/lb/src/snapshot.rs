@@ -16,7 +16,7 @@ use crate::catalog::{Catalog, Entry};
 use crate::hash::Keyed;
 use crate::ids::{Seed, ServerId, ServiceId};
 use crate::knobs::{Knob, Knobs};
-use crate::network::{Network, NetworkFamily, NetworkView};
+use crate::network::{Network, NetworkFamily, NetworkView, NextHopId};
 use crate::sched::{SchedState, Tables};
 use crate::service::{FTP, ForwardMode, Mss, Service, ServiceKey, ServiceOptions, Tunnel};
 use crate::tcp_state::Timeouts;
@@ -93,12 +93,10 @@ impl Snapshot {
         if changed.routes || changed.neighbours {
             next.network = Arc::new(network.view());
         }
-        if changed.routes {
-            let sourced = |view: &ServerView| ServerView {
-                tunnel_source: tunnel_source(&next.network, view.address),
-                ..*view
-            };
-            next.servers = self.servers.iter().map(sourced).collect();
+        if changed.routes || changed.neighbours && servers::are_nearer(&self.servers, &next.network)
+        {
+            let placed = self.servers.iter().map(|view| servers::placed(*view, &next.network));
+            next.servers = placed.collect();
         }
         next
     }
@@ -135,6 +133,8 @@ pub struct ServerView {
     pub tunnel: Tunnel,
     /// Source of outer headers towards it.
     pub tunnel_source: Option<IpAddr>,
+    /// Where packets to it go next, if that was known when the snapshot was made.
+    pub next_hop: NextHopId,
     /// The bound on the MSS that its service's connections learn.
     pub mss: Option<Mss>,
 }
@@ -392,12 +392,5 @@ impl SnapshotFamily for V6 {
     #[inline]
     fn services(services: &Services) -> &FamilyServices<Self> {
         &services.v6
-    }
-}
-
-fn tunnel_source(network: &NetworkView, to: IpAddr) -> Option<IpAddr> {
-    match to {
-        IpAddr::V4(to) => network.source::<V4>(to.into()).map(IpAddr::from),
-        IpAddr::V6(to) => network.source::<V6>(to.into()).map(IpAddr::from),
     }
 }

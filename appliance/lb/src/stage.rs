@@ -154,25 +154,23 @@ impl<'a, W: Witness> Stage<'a, W> {
         frame: &mut B,
     ) -> Result<Fate, Fate> {
         let recycled = flows.recycled;
-        let hit = match flows.find(&item.parsed.key(), item.probe, since) {
+        let (hit, server) = match flows.find(&item.parsed.key(), item.probe, since) {
             Some(hit) if self.begins_anew(flows, item, hit) => {
                 self.admit_anew(flows, item, hit.0, frame)?
             }
             Some(hit) => {
                 self.tell_of(flows, item, hit, Fact::Found);
-                hit
+                match self.track(flows, item, hit) {
+                    Err(DropReason::ServerRemoved) if self.ends_without_server() => {
+                        self.admit_anew(flows, item, hit.0, frame)?
+                    }
+                    tracked => (hit, tracked?),
+                }
             }
             None => {
                 self.witness.note(item.index, || Fact::NotFound);
-                (self.admit(flows, item, frame)?, Direction::Request)
+                self.admit(flows, item, frame)?
             }
-        };
-        let (hit, server) = match self.track(flows, item, hit) {
-            Err(DropReason::ServerRemoved) if self.ends_without_server() => {
-                let hit = self.admit_anew(flows, item, hit.0, frame)?;
-                (hit, self.track(flows, item, hit)?)
-            }
-            tracked => (hit, tracked?),
         };
         if flows.recycled != recycled {
             self.witness.note(item.index, || Fact::Recycled);

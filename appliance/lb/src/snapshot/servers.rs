@@ -5,12 +5,15 @@
 //! revision is the same keep their servers' rows.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{ServerView, ServiceView, tunnel_source};
+use wire::{V4, V6};
+
+use super::{ServerView, ServiceView};
 use crate::catalog::{Catalog, Entry};
 use crate::ids::{ServerId, ServiceId};
-use crate::network::NetworkView;
+use crate::network::{NetworkView, NextHopId};
 use crate::service::{ForwardMode, ServerKey, Tunnel};
 
 /// The table that follows `table`, in which the services of `before` had their servers. The row of
@@ -52,7 +55,7 @@ fn row(
     server: &crate::service::Server,
     network: &NetworkView,
 ) -> ServerView {
-    ServerView {
+    let view = ServerView {
         generation: server.id.generation,
         position,
         service: Some(entry.service.id.slot),
@@ -63,9 +66,33 @@ fn row(
         upper: server.options.upper,
         lower: server.options.lower,
         tunnel: server.options.tunnel,
-        tunnel_source: tunnel_source(network, server.key.address),
+        tunnel_source: None,
+        next_hop: NextHopId::UNRESOLVED,
         mss: entry.service.options.mss,
+    };
+    placed(view, network)
+}
+
+/// A row with what the routes and neighbours say about its server.
+pub(super) fn placed(view: ServerView, network: &NetworkView) -> ServerView {
+    if view.service.is_none() {
+        return view;
     }
+    let tunnel_source = match view.address {
+        IpAddr::V4(to) => network.source::<V4>(to.into()).map(IpAddr::from),
+        IpAddr::V6(to) => network.source::<V6>(to.into()).map(IpAddr::from),
+    };
+    let next_hop = network.resolve_ip(view.address).unwrap_or(NextHopId::UNRESOLVED);
+    ServerView { tunnel_source, next_hop, ..view }
+}
+
+/// Whether the next hop of a server became known with new neighbours. One that is not known any
+/// more need not be looked for: its place says so.
+pub(super) fn are_nearer(rows: &[ServerView], network: &NetworkView) -> bool {
+    let is_unknown =
+        |view: &&ServerView| view.service.is_some() && network.next_hop(view.next_hop).is_none();
+    let mut unknown = rows.iter().filter(is_unknown);
+    unknown.any(|view| network.resolve_ip(view.address).is_ok())
 }
 
 fn removed(id: ServerId, key: &ServerKey) -> ServerView {
@@ -81,6 +108,7 @@ fn removed(id: ServerId, key: &ServerKey) -> ServerView {
         lower: 0,
         tunnel: Tunnel::Ipip,
         tunnel_source: None,
+        next_hop: NextHopId::UNRESOLVED,
         mss: None,
     }
 }
