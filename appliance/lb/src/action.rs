@@ -29,18 +29,23 @@ pub struct Action<F: Family> {
     pub next_hop: NextHopId,
 }
 
-impl<F: Family> Action<F> {
-    /// Rewrites packets that arrive with one tuple so that they leave with another.
-    fn rewrite(arriving: Tuple<F>, leaving: Tuple<F>) -> Self {
-        let addresses = |tuple: &Tuple<F>| [tuple.src, tuple.dst];
-        let (old, new) = (addresses(&arriving), addresses(&leaving));
-        Self {
-            tuple: leaving,
-            header_delta: Delta::between(old.as_bytes(), new.as_bytes()).combine(TTL_DELTA),
-            l4_delta: Delta::between(arriving.as_bytes(), leaving.as_bytes()),
-            next_hop: NextHopId::UNRESOLVED,
-        }
-    }
+/// The actions of both directions: requests that arrive with one tuple leave with another, and
+/// replies to it with the first one mirrored, which changes their checksums back.
+fn rewrites<F: Family>(arriving: Tuple<F>, leaving: Tuple<F>) -> [Action<F>; 2] {
+    let between = |old: &[u8], new: &[u8]| Delta::between(old, new);
+    let addresses = |tuple: &Tuple<F>| [tuple.src, tuple.dst];
+    let (old, new) = (addresses(&arriving), addresses(&leaving));
+    let header = between(old.as_bytes(), new.as_bytes());
+    let ports = |tuple: &Tuple<F>| [tuple.sport, tuple.dport];
+    let (old, new) = (ports(&arriving), ports(&leaving));
+    let l4 = header.combine(between(old.as_bytes(), new.as_bytes()));
+    let action = |tuple, header: Delta, l4_delta| Action {
+        tuple,
+        header_delta: header.combine(TTL_DELTA),
+        l4_delta,
+        next_hop: NextHopId::UNRESOLVED,
+    };
+    [action(leaving, header, l4), action(arriving.mirror(), header.inverse(), l4.inverse())]
 }
 
 /// The ends of a new connection.
@@ -69,12 +74,10 @@ pub fn connect<F: ConnFamily>(
         ForwardMode::FullNat => Tuple::new(ends.local, ends.server),
         ForwardMode::Tunnel | ForwardMode::Direct => arriving,
     };
-    let actions =
-        [Action::rewrite(arriving, leaving), Action::rewrite(leaving.mirror(), arriving.mirror())];
     let traits = Traits {
         sees_replies: mode.sees_replies(),
         tunnel: mode == ForwardMode::Tunnel,
         fills_checksum: mode == ForwardMode::Masquerade,
     };
-    Conn::new(protocol, server, actions, traits)
+    Conn::new(protocol, server, rewrites(arriving, leaving), traits)
 }

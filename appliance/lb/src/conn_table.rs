@@ -183,8 +183,14 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
 
     /// Looks a key up in one go.
     pub fn look_up(&self, key: &FlowKey<F>) -> Option<(ConnId, Direction)> {
-        let mut probe = self.probe(key);
-        self.prefetch(&mut probe);
+        self.find_anew(key, self.probe(key))
+    }
+
+    /// As [`Self::find`], of a look-up since which the table may have changed.
+    #[inline]
+    pub fn find_anew(&self, key: &FlowKey<F>, mut probe: Probe) -> Option<(ConnId, Direction)> {
+        let bucket = self.buckets.get(self.first_bucket(probe))?;
+        probe.ways = matching(bucket.tags, probe.tag());
         self.find(key, probe)
     }
 
@@ -212,17 +218,30 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
     /// # Errors
     /// [`Full`]; the table is unchanged.
     pub fn insert(&mut self, conn: Conn<F>) -> Result<ConnId, Full> {
+        let probes = [Direction::Request, Direction::Reply];
+        let probes = probes.map(|direction| Probe::new(self.keyed.key(&conn.key(direction))));
+        self.insert_by(conn, probes)
+    }
+
+    /// As [`Self::insert`], by look-ups of its two keys that found nothing; that of replies does
+    /// not count where none are seen.
+    pub(crate) fn insert_by(
+        &mut self,
+        conn: Conn<F>,
+        [request, reply]: [Probe; 2],
+    ) -> Result<ConnId, Full> {
+        debug_assert_eq!(request.hash, self.keyed.key(&conn.key(Direction::Request)));
         let id = ConnId(self.free);
         let entry = self.conns.get_mut(id.index()).ok_or(Full)?;
         let next_free = entry.next.get();
         *entry = conn;
-        let inserted = self.index(id, Direction::Request).and_then(|()| {
-            if !conn.traits().sees_replies {
-                return Ok(());
+        let mut inserted = self.index(pack(id, Direction::Request), request);
+        if inserted.is_ok() && conn.traits().sees_replies {
+            inserted = self.index(pack(id, Direction::Reply), reply);
+            if inserted.is_err() {
+                self.unindex(pack(id, Direction::Request), request);
             }
-            let reply = self.index(id, Direction::Reply);
-            reply.inspect_err(|_| self.unindex(id, Direction::Request))
-        });
+        }
         match inserted {
             Ok(()) => {
                 self.free = next_free;
@@ -248,9 +267,11 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
             debug_assert!(false, "removed twice: {id:?}");
             return;
         };
-        self.unindex(id, Direction::Request);
-        if conn.traits().sees_replies {
-            self.unindex(id, Direction::Reply);
+        for direction in [Direction::Request, Direction::Reply] {
+            if direction == Direction::Request || conn.traits().sees_replies {
+                let probe = Probe::new(self.keyed.key(&conn.key(direction)));
+                self.unindex(pack(id, direction), probe);
+            }
         }
         let free = self.free;
         if let Some(entry) = self.conn_mut(id) {
@@ -261,14 +282,15 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         self.live -= 1;
     }
 
-    fn index(&mut self, id: ConnId, direction: Direction) -> Result<(), Full> {
-        let probe = self.probe_of(id, direction).ok_or(Full)?;
+    fn index(&mut self, entry: u32, probe: Probe) -> Result<(), Full> {
         let tag = probe.tag();
         let first = self.first_bucket(probe);
-        let other = self.other_bucket(first, tag);
         // The first bucket before the other: a look-up that finds its key there touches one.
-        let entry = pack(id, direction);
-        if self.put(first, tag, entry) || self.put(other, tag, entry) {
+        if self.put(first, tag, entry) {
+            return Ok(());
+        }
+        let other = self.other_bucket(first, tag);
+        if self.put(other, tag, entry) {
             return Ok(());
         }
         let relieved = if self.relieve(first) { first } else { other };
@@ -280,23 +302,25 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         Err(Full)
     }
 
-    fn unindex(&mut self, id: ConnId, direction: Direction) {
-        let Some(probe) = self.probe_of(id, direction) else {
-            return;
-        };
+    fn unindex(&mut self, wanted: u32, probe: Probe) {
         let first = self.first_bucket(probe);
-        let wanted = pack(id, direction);
         for bucket in [first, self.other_bucket(first, probe.tag())] {
             let Some(bucket) = self.buckets.get_mut(bucket) else {
                 return;
             };
-            let mut ways = bucket.tags.iter_mut().zip(&bucket.entries);
-            if let Some((tag, _)) = ways.find(|(tag, entry)| **tag != 0 && **entry == wanted) {
-                *tag = 0;
-                return;
+            let mut ways = matching(bucket.tags, probe.tag());
+            while ways != 0 {
+                let way = ways.trailing_zeros() as usize;
+                if bucket.entries.get(way) == Some(&wanted)
+                    && let Some(tag) = bucket.tags.get_mut(way)
+                {
+                    *tag = 0;
+                    return;
+                }
+                ways &= ways - 1;
             }
         }
-        debug_assert!(false, "not in the index: {id:?} {direction:?}");
+        debug_assert!(false, "not in the index: {wanted}");
     }
 
     /// Makes room in a full bucket by moving one of its entries to that entry's other bucket.
@@ -322,8 +346,8 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         let Some(bucket) = self.buckets.get_mut(bucket) else {
             return false;
         };
-        let mut ways = bucket.tags.iter_mut().zip(&mut bucket.entries);
-        let Some((free, place)) = ways.find(|(tag, _)| **tag == 0) else {
+        let way = matching(bucket.tags, 0).trailing_zeros() as usize;
+        let Some((free, place)) = bucket.tags.get_mut(way).zip(bucket.entries.get_mut(way)) else {
             return false;
         };
         *free = tag;
@@ -334,11 +358,6 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
     fn way(&self, bucket: usize, way: usize) -> Option<(u16, u32)> {
         let bucket = self.buckets.get(bucket)?;
         Some((*bucket.tags.get(way)?, *bucket.entries.get(way)?))
-    }
-
-    fn probe_of(&self, id: ConnId, direction: Direction) -> Option<Probe> {
-        let key = self.conn(id)?.key(direction);
-        Some(Probe::new(self.keyed.key(&key)))
     }
 
     #[inline]

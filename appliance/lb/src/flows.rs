@@ -107,7 +107,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
     ) -> Option<(ConnId, Direction)> {
         match since == self.changes {
             true => self.conns.find(key, probe),
-            false => self.conns.look_up(key),
+            false => self.conns.find_anew(key, probe),
         }
     }
 
@@ -116,14 +116,13 @@ impl<'m, F: Balanced> Flows<'m, F> {
         self.cold.get(id.index()).is_some_and(|cold| cold.template.is_some())
     }
 
-    /// Adds a connection whose first packet, from the client, has these control bits: its state and
-    /// deadline are those after that packet. From now on its persistence template, if it has one,
-    /// is held by it.
+    /// Adds a connection whose first packet, from the client, was not found by `probe` and has these
+    /// control bits: its state and deadline are those after that packet. From now on its
+    /// persistence template, if it has one, is held by it.
     pub(crate) fn open(
         &mut self,
-        mut conn: Conn<F>,
-        template: Option<TemplateId>,
-        flags: TcpFlags,
+        (mut conn, template): (Conn<F>, Option<TemplateId>),
+        (probe, flags): (Probe, TcpFlags),
         regime: &Regime<'_>,
     ) -> Result<ConnId, DropReason> {
         let state = next_state(&conn, Direction::Request, flags, regime);
@@ -132,8 +131,8 @@ impl<'m, F: Balanced> Flows<'m, F> {
         conn.count_request();
         let assures = assures(state, Direction::Request);
         conn.set_unassured(template.is_some() && !assures);
-        let way = self.make_way(&conn, regime.now, regime.counts);
-        let id = way.and_then(|()| self.insert(conn, regime));
+        let reply = self.make_way(&conn, regime.now, regime.counts);
+        let id = reply.and_then(|reply| self.insert(conn, [probe, reply], regime));
         let id = id.inspect_err(|_| {
             if let Some(template) = template {
                 regime.counts.templates().leave(template, Leaving::Ended, regime.now);
@@ -157,10 +156,15 @@ impl<'m, F: Balanced> Flows<'m, F> {
     }
 
     /// What begins half-open may take the place of what is half-open, and of nothing else.
-    fn insert(&mut self, conn: Conn<F>, regime: &Regime<'_>) -> Result<ConnId, DropReason> {
-        let mut inserted = self.conns.insert(conn);
+    fn insert(
+        &mut self,
+        conn: Conn<F>,
+        probes: [Probe; 2],
+        regime: &Regime<'_>,
+    ) -> Result<ConnId, DropReason> {
+        let mut inserted = self.conns.insert_by(conn, probes);
         if inserted.is_err() && conn.protocol() != L4::Udp && self.recycle(regime) {
-            inserted = self.conns.insert(conn);
+            inserted = self.conns.insert_by(conn, probes);
         }
         inserted.map_err(|Full| DropReason::TableFull)
     }
@@ -256,25 +260,27 @@ impl<'m, F: Balanced> Flows<'m, F> {
     }
 
     /// Replies must name one connection. A client that uses one port for two services which share a
-    /// server endpoint would make two of them: the older one goes if it is not active.
+    /// server endpoint would make two of them: the older one goes if it is not active. Returns the
+    /// look-up of the reply that found nothing.
     fn make_way(
         &mut self,
         conn: &Conn<F>,
         now: Tick,
         counts: &ServerCounts,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Probe, DropReason> {
         if !conn.traits().sees_replies {
-            return Ok(());
+            return Ok(Probe::default());
         }
         let replies = conn.key(Direction::Reply);
-        let Some((other, _)) = self.conns.look_up(&replies) else {
-            return Ok(());
+        let probe = self.conns.probe(&replies);
+        let Some((other, _)) = self.conns.find_anew(&replies, probe) else {
+            return Ok(probe);
         };
         if self.conns.conn(other).is_some_and(|other| other.state().is_active()) {
             return Err(DropReason::TupleTaken);
         }
         self.close(other, Leaving::Ended, now, counts);
-        Ok(())
+        Ok(probe)
     }
 
     /// Tells a connection's persistence template that it is established.

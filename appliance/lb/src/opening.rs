@@ -21,7 +21,7 @@ use crate::snapshot::ServerView;
 use crate::stage::{Fate, Item, Stage};
 use crate::tcp_state::State;
 use crate::verdict::{DropReason, Verdict};
-use crate::witness::{Choice, Fact, Matched, Persisted, Witness};
+use crate::witness::{Choice, Fact, Matched, Meeting, Persisted, Witness};
 
 /// The bit of `conn_reuse_mode` for connections in FIN_WAIT whose replies are not seen.
 const ONE_SIDED: u32 = 2;
@@ -112,9 +112,11 @@ impl<'a, W: Witness> Stage<'a, W> {
             Admission::Refused(reason) => Err(reason.into()),
             Admission::Open(Opening { conn, service, server, template, once, .. }) => {
                 let parsed = &item.parsed;
-                let id = flows.open(conn, template, parsed.tcp_flags(), &self.regime)?;
+                let first = (item.probe, parsed.tcp_flags());
+                let id = flows.open((conn, template), first, &self.regime)?;
                 let hit = (id, Direction::Request);
-                self.tell_of(flows, item, hit, Fact::Opened);
+                let opened = |new| Fact::Opened(Meeting { state: State::None, ..new });
+                self.tell_of(flows, item, hit, opened);
                 self.traffic(service, conn.server().slot, |counters| {
                     counters.conns.add(1);
                     counters.in_packets.add(1);

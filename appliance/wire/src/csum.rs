@@ -115,6 +115,16 @@ impl Delta {
         Self::of(Sum(self.word() as u64 + other.word() as u64))
     }
 
+    /// The change back.
+    #[inline]
+    #[must_use]
+    pub const fn inverse(self) -> Self {
+        match self.0 {
+            [0, 0] => self,
+            [a, b] => Self([!a, !b]),
+        }
+    }
+
     /// The checksum field after the change (RFC 1624 eqn. 3): ~(~HC + d) is HC - d, where a borrow
     /// goes round as the carry of the sum does.
     #[inline]
