@@ -118,14 +118,14 @@ mod tests {
     use super::*;
     use crate::catalog::Change;
     use crate::counters::ServerCounts;
-    use crate::ids::{Seed, Tick};
+    use crate::ids::{NicId, Seed, Tick};
     use crate::limits::Limits;
-    use crate::network::Network;
+    use crate::network::{Neighbour, Network, NicFacts, Prefix, Route};
     use crate::sched::Scheduler;
     use crate::service::{ServerOptions, ServiceKey, ServiceOptions};
     use crate::snapshot::{Changed, Snapshot};
     use proptest::prelude::*;
-    use wire::L4;
+    use wire::{L4, Mac};
 
     const LIMITS: Limits = Limits { services: 3, servers: 8, connections: 1, ..Limits::DEFAULT };
 
@@ -145,6 +145,36 @@ mod tests {
             12 => Change::DeleteService(service(of)),
             _ => Change::Clear,
         }
+    }
+
+    #[test]
+    fn the_way_to_a_server_is_known_as_soon_as_its_neighbour_is() {
+        let (mac, of) = (Mac([2, 0, 0, 0, 0, 9]), 1);
+        let mut network = Network::new(vec![NicFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu: 1500 }]);
+        let to = |len| Prefix { address: [10, 0, 0, 0].into(), len };
+        let route = |len| Route { to: to(len), via: None, nic: Some(NicId(0)), src: None };
+        network.set_routes(vec![route(8)]);
+        let mut catalog = Catalog::new(&LIMITS);
+        catalog.apply(change(0, 7, of)).unwrap();
+        catalog.apply(change(3, 7, of)).unwrap();
+        let mut snapshot = Snapshot::new(&catalog, &network, Seed::fixed(1));
+        let server = catalog.services().next().unwrap().servers[0].id;
+        let hop = |snapshot: &Snapshot| {
+            let view = snapshot.server(server).unwrap();
+            snapshot.network.next_hop(view.next_hop).map(|hop| hop.to)
+        };
+        assert_eq!(hop(&snapshot), None);
+        let neighbour = Neighbour { nic: NicId(0), address: [10, 0, of, 7].into() };
+        network.set_neighbour(neighbour, Some(mac));
+        let neighbours = Changed { neighbours: true, ..Changed::default() };
+        snapshot = snapshot.next(&catalog, &network, neighbours);
+        assert_eq!(hop(&snapshot), Some(mac));
+        network.set_routes(vec![route(8), route(16)]);
+        snapshot = snapshot.next(&catalog, &network, Changed { routes: true, ..neighbours });
+        assert_eq!(hop(&snapshot), Some(mac), "routes changed");
+        network.set_neighbour(neighbour, None);
+        snapshot = snapshot.next(&catalog, &network, neighbours);
+        assert_eq!(hop(&snapshot), None, "the neighbour is gone");
     }
 
     proptest! {

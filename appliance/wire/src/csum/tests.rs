@@ -101,6 +101,7 @@ proptest! {
         prop_assert_eq!(both, Delta::between(&old, &twice));
         prop_assert_eq!(both.apply(full(&old)), full(&twice));
         prop_assert_eq!(delta.apply_udp(nonzero(full(&old))), nonzero(full(&new)));
+        prop_assert_eq!(delta.inverse(), Delta::between(&new, &old));
     }
 
     #[test]
