@@ -12,10 +12,11 @@ NEED_ROOT = @test "$$(id -u)" -eq 0 || { echo \
 	exit 1; }
 
 .DEFAULT_GOAL := list
-.PHONY: list demo test check test-pure test-lab bench bench-instructions fuzz lab-up lab-down
+.PHONY: list demo test check test-pure test-lab bench bench-compare bench-instructions fuzz \
+	lab-up lab-down
 
 list: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
 
 demo: ## build, then show all four modes with real servers (root; KEEP=1 leaves it running)
 	$(NEED_ROOT)
@@ -48,6 +49,9 @@ test-lab: ## the lab alone: end to end, in namespaces (root)
 bench: ## what a packet costs, beside testpmd: 10 minutes (QUICK=1: 2) [PAGES=huge] [JSON=F] [SVG=F]
 	cargo run --release -p perf --bin bench -- $(if $(QUICK),--quick) \
 		$(if $(PAGES),--pages $(PAGES)) $(if $(JSON),--json $(JSON)) $(if $(SVG),--svg $(SVG))
+
+bench-compare: ## do two runs agree within 10 %? A=FIRST.json B=SECOND.json
+	cargo run --release -p perf --bin bench -- --compare $(A) $(B)
 
 bench-instructions: ## instructions per packet against those recorded (RECORD=1: records them)
 	lab/install.sh bench

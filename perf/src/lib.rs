@@ -11,6 +11,7 @@
 pub mod blast;
 pub mod callgrind;
 pub mod change;
+pub mod compare;
 pub mod cost;
 pub mod established;
 pub mod flood;

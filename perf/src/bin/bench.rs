@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
+use perf::compare::Recorded;
 use perf::plot;
 use perf::row::{Failure, Row};
 use perf::run::{Measured, Pace, Run};
@@ -32,6 +33,13 @@ struct Options {
     /// Draws cost against connections, too.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Measures nothing: says which ratios of two runs that --json wrote differ by more than
+    /// --within, and exits with 1 if any does.
+    #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"])]
+    compare: Vec<PathBuf>,
+    /// Percent that ratios may differ by.
+    #[arg(long, value_name = "PERCENT", default_value_t = 10.0, requires = "compare")]
+    within: f64,
 }
 
 /// Everything that a reader needs to judge the figures.
@@ -56,6 +64,16 @@ struct Machine {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if let [first, second] = options.compare.as_slice() {
+        return match compare(first, second, options.within) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(words) => {
+                eprintln!("bench: {words}");
+                ExitCode::from(2)
+            }
+        };
+    }
     match measure(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -63,6 +81,26 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether two runs agree; prints what does not.
+fn compare(first: &Path, second: &Path, percent: f64) -> Result<bool, String> {
+    let read = |path: &Path| {
+        let shown = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+        Recorded::parse(&text, &shown).map_err(|error| error.to_string())
+    };
+    let found = read(first)?.compare(&read(second)?, percent / 100.0);
+    for difference in &found.differences {
+        println!("{difference}");
+    }
+    println!(
+        "{} ratios compared, {} rows beyond {percent} %, the largest change {:.1} %",
+        found.compared,
+        found.differences.len(),
+        found.largest * 100.0
+    );
+    Ok(found.differences.is_empty())
 }
 
 fn measure(options: &Options) -> Result<(), Failure> {
