@@ -264,6 +264,22 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_that_became_slower_is_named_though_the_whole_hardly_changed() {
+        let before = Recorded::parse(include_str!("../instructions.toml")).unwrap();
+        let mut after = before.clone();
+        for counts in after.packet.values_mut() {
+            if let Some(hash) = counts.stages.get_mut("hash") {
+                *hash += 9.0;
+                counts.total += 9.0;
+            }
+        }
+        let found = before.differences(&after);
+        let named = |what: &str| found.iter().any(|line| line.starts_with(what));
+        assert!(named("NAT request IPv4, hash: "), "{found:?}");
+        assert!(!named("NAT request IPv4: "), "{found:?}");
+    }
+
+    #[test]
     fn noise_is_no_change_and_neither_is_a_small_stage() {
         assert!(record(100.0, 20.0).differences(&record(102.5, 21.0)).is_empty());
     }
