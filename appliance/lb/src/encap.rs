@@ -7,25 +7,52 @@
 //! decrement; "don't fragment" is copied between IPv4 headers, so that path MTU discovery works
 //! through the tunnel. Remote checksum offload is GUE with a UDP checksum here, as in the kernel
 //! for packets whose own checksum is complete.
+//!
+//! What the headers of all packets to a server share is made ready once, and completed for each.
 
 use std::net::IpAddr;
 
-use wire::{Eth, Family, FamilyId, Frame, Gre, Gue, Ipv4, Ipv6, L4, Port, ReadHeader, U16, Udp};
-use wire::{IpHeader, V4, V6, csum, gre, ipv4};
-use zerocopy::{FromBytes, IntoBytes};
+use wire::csum::{self, Delta, Sum};
+use wire::parse::plain::PlainFamily;
+use wire::{Eth, Family, FamilyId, Frame, Gre, Gue, IpHeader, Ipv4, Ipv6, L4, Parsed, Port};
+use wire::{U16, Udp, V4, V6, gre, ipv4};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::network::NextHop;
 use crate::service::{Tunnel, TunnelChecksum};
 use crate::verdict::DropReason;
 
-/// The way into a tunnel.
+/// The way into a tunnel: its outer headers, ready but for what each packet has of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Outer {
-    /// Source of the outer packet: the director's address towards the server.
-    pub source: IpAddr,
-    /// Destination of the outer packet.
-    pub server: IpAddr,
-    /// What lies between the outer and the inner packet.
-    pub tunnel: Tunnel,
+    /// Starts with the IP header of a packet without payload and of no hops.
+    ip: [u8; V6::HEADER_LEN],
+    family: FamilyId,
+    overhead: u8,
+    tunnel: Tunnel,
+}
+
+const _: () = assert!(size_of::<Outer>() <= 48);
+
+/// What of the inner packet shows in the outer headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Inner {
+    /// Length of the IP packet in bytes.
+    pub len: usize,
+    /// Type of service or traffic class.
+    pub tos: u8,
+    /// TTL or hop limit, in hops, as the packet leaves.
+    pub ttl: u8,
+    /// Whether it is an IPv4 packet that routers must not fragment.
+    pub dont_fragment: bool,
+}
+
+impl Inner {
+    /// What shows of a packet of `len` bytes with this header.
+    pub fn new<F: Family>(header: &IpHeader<F>, len: usize) -> Self {
+        let dont_fragment = F::ID == FamilyId::V4 && header.dont_fragment;
+        Self { len, tos: header.tos, ttl: header.ttl, dont_fragment }
+    }
 }
 
 /// What the director chooses for each outer packet.
@@ -40,57 +67,165 @@ pub struct PerPacket {
 }
 
 impl Outer {
+    /// The way from `source`, the director's address towards the server, into its tunnel for
+    /// packets of the family `inner`; none if the two addresses are not of one family.
+    pub fn new(source: IpAddr, server: IpAddr, tunnel: Tunnel, inner: FamilyId) -> Option<Self> {
+        let protocol = match (tunnel, inner) {
+            (Tunnel::Ipip, FamilyId::V4) => V4::PROTOCOL,
+            (Tunnel::Ipip, FamilyId::V6) => V6::PROTOCOL,
+            (Tunnel::Gre { .. }, _) => gre::PROTOCOL_GRE,
+            (Tunnel::Gue { .. }, _) => L4::Udp.number(),
+        };
+        let mut ip = [0; V6::HEADER_LEN];
+        let family = match (source, server) {
+            (IpAddr::V4(source), IpAddr::V4(server)) => {
+                V4::blank(source.into(), server.into(), protocol).write_to_prefix(&mut ip).ok()?;
+                FamilyId::V4
+            }
+            (IpAddr::V6(source), IpAddr::V6(server)) => {
+                V6::blank(source.into(), server.into(), protocol).write_to_prefix(&mut ip).ok()?;
+                FamilyId::V6
+            }
+            _ => return None,
+        };
+        let overhead = (header_len(family) + shim_len(tunnel)) as u8;
+        Some(Self { ip, family, overhead, tunnel })
+    }
+
     /// Bytes that the outer headers add.
     #[inline]
     pub fn overhead(&self) -> usize {
-        let ip = match self.server {
-            IpAddr::V4(_) => V4::HEADER_LEN,
-            IpAddr::V6(_) => V6::HEADER_LEN,
-        };
-        ip + shim_len(self.tunnel)
+        self.overhead.into()
     }
 
-    /// EtherType of the outer packet.
-    #[inline]
-    pub fn ethertype(&self) -> u16 {
-        match self.server {
-            IpAddr::V4(_) => V4::ETHERTYPE,
-            IpAddr::V6(_) => V6::ETHERTYPE,
+    /// Destination of the outer packet.
+    pub fn server(&self) -> Option<IpAddr> {
+        match self.family {
+            FamilyId::V4 => V4::addresses(&self.ip).map(|(_, server)| server.into()),
+            FamilyId::V6 => V6::addresses(&self.ip).map(|(_, server)| server.into()),
         }
     }
 
-    /// Puts the outer headers before the IP packet of a frame, which is `ip_len` bytes long.
-    pub fn wrap<F: ReadHeader>(
+    /// Whether the flow of a packet shows in its outer headers, as [`PerPacket::port`].
+    #[inline]
+    pub fn shows_flow(&self) -> bool {
+        matches!(self.tunnel, Tunnel::Gue { .. })
+    }
+
+    /// Puts the outer headers before the IP packet of a frame. Returns the Ethernet header, which
+    /// has the right EtherType and is yet to be addressed, and the packet inside.
+    ///
+    /// # Errors
+    /// The frame has no headroom, or not all of what a checksum covers, and is unchanged; or it was
+    /// no frame with an IP packet.
+    pub fn wrap<'f, F: Family>(
         &self,
-        frame: &mut impl Frame,
-        ip_len: usize,
+        frame: &'f mut impl Frame,
+        inner: &Inner,
         choice: &PerPacket,
-    ) -> Result<(), DropReason> {
-        let inner = frame.head().get(size_of::<Eth>()..).and_then(F::header);
-        let inner = inner.ok_or(DropReason::Bug)?;
-        let frame_len = size_of::<Eth>() + ip_len;
-        if sums_payload(self.tunnel) && frame.head().len() < frame_len {
+    ) -> Result<(&'f mut Eth, &'f mut [u8]), DropReason> {
+        if sums_payload(self.tunnel) && frame.head().len() < size_of::<Eth>() + inner.len {
             return Err(DropReason::ChainedChecksum);
         }
-        let overhead = self.overhead();
-        if !frame.push_front(overhead) {
+        if !frame.push_front(self.overhead()) {
             return Err(DropReason::NoHeadroom);
         }
         let head = frame.head_mut();
-        let end = head.len().min(frame_len + overhead);
-        let l3 = head.get_mut(size_of::<Eth>()..end).ok_or(DropReason::Bug)?;
-        let written = match (self.source, self.server) {
-            (IpAddr::V4(source), IpAddr::V4(server)) => {
-                let ends = (source.into(), server.into());
-                write::<V4, F>(l3, ends, self.tunnel, &inner, ip_len, choice)
-            }
-            (IpAddr::V6(source), IpAddr::V6(server)) => {
-                let ends = (source.into(), server.into());
-                write::<V6, F>(l3, ends, self.tunnel, &inner, ip_len, choice)
-            }
-            _ => None,
+        let written = match self.family {
+            FamilyId::V4 => self.write::<V4, F>(head, inner, choice),
+            FamilyId::V6 => self.write::<V6, F>(head, inner, choice),
         };
         written.ok_or(DropReason::Bug)
+    }
+
+    fn write<'f, O: OuterHeader, F: Family>(
+        &self,
+        head: &'f mut [u8],
+        inner: &Inner,
+        choice: &PerPacket,
+    ) -> Option<(&'f mut Eth, &'f mut [u8])> {
+        let (Front { eth, ip, .. }, payload) = Front::<O, [u8; 0]>::mut_from_prefix(head).ok()?;
+        let (blank, _) = O::Header::ref_from_prefix(&self.ip).ok()?;
+        let shim_len = shim_len(self.tunnel);
+        let payload_len = shim_len + inner.len;
+        let covered = payload.get_mut(..payload.len().min(payload_len))?;
+        match self.tunnel {
+            Tunnel::Ipip => {}
+            Tunnel::Gre { checksum } => write_gre::<F>(covered, checksum)?,
+            Tunnel::Gue { port, checksum } => {
+                let ports = (choice.port, port);
+                write_gue::<O, F>(covered, O::ends(blank), ports, checksum, payload_len)?;
+            }
+        }
+        *ip = O::complete(blank, payload_len, inner, choice)?;
+        eth.ethertype = U16::new(O::ETHERTYPE);
+        Some((eth, payload.get_mut(shim_len..)?))
+    }
+
+    /// Whether nothing lies between the two IP headers.
+    #[inline(always)]
+    pub fn is_bare(&self) -> bool {
+        self.tunnel == Tunnel::Ipip
+    }
+
+    /// As [`Self::wrap`], of a plain packet into a bare tunnel. Also takes a hop off the packet's
+    /// life, which changes its header checksum by `delta`, and addresses the frame. False leaves
+    /// it as it was.
+    #[inline(always)]
+    pub(crate) fn wrap_plain<F: PlainFamily>(
+        &self,
+        frame: &mut impl Frame,
+        parsed: &Parsed<F>,
+        (delta, hop): (Delta, &NextHop),
+        choice: &PerPacket,
+    ) -> bool {
+        if !frame.push_front(self.overhead()) {
+            return false;
+        }
+        let head = frame.head_mut();
+        let written = match self.family {
+            FamilyId::V4 => self.write_plain::<V4, F>(head, parsed, (delta, hop), choice),
+            FamilyId::V6 => self.write_plain::<V6, F>(head, parsed, (delta, hop), choice),
+        };
+        written.is_some() || !frame.pull_front(self.overhead())
+    }
+
+    #[inline(always)]
+    fn write_plain<O: OuterHeader, F: PlainFamily>(
+        &self,
+        head: &mut [u8],
+        parsed: &Parsed<F>,
+        (delta, hop): (Delta, &NextHop),
+        choice: &PerPacket,
+    ) -> Option<()> {
+        let (front, _) = Front::<O, F::Front>::mut_from_prefix(head).ok()?;
+        let (blank, _) = O::Header::ref_from_prefix(&self.ip).ok()?;
+        let inner = Inner {
+            len: parsed.ip_len(),
+            tos: F::tos(&front.inner),
+            ttl: parsed.ttl().wrapping_sub(1),
+            dont_fragment: F::ID == FamilyId::V4 && parsed.dont_fragment(),
+        };
+        front.ip = O::complete(blank, inner.len, &inner, choice)?;
+        front.eth = Eth { dst: hop.to, src: hop.from, ethertype: U16::new(O::ETHERTYPE) };
+        F::forward_plain(&mut front.inner, delta);
+        Some(())
+    }
+}
+
+/// The front of a frame with an outer packet, and what that begins with.
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Front<O: OuterHeader, I> {
+    eth: Eth,
+    ip: O::Header,
+    inner: I,
+}
+
+const fn header_len(family: FamilyId) -> usize {
+    match family {
+        FamilyId::V4 => V4::HEADER_LEN,
+        FamilyId::V6 => V6::HEADER_LEN,
     }
 }
 
@@ -105,6 +240,7 @@ const fn shim_len(tunnel: Tunnel) -> usize {
 }
 
 /// Whether the tunnel's header has a checksum over the whole packet.
+#[inline]
 const fn sums_payload(tunnel: Tunnel) -> bool {
     match tunnel {
         Tunnel::Ipip => false,
@@ -114,38 +250,7 @@ const fn sums_payload(tunnel: Tunnel) -> bool {
     }
 }
 
-/// Writes the headers at the start of `l3`, around the inner packet behind them.
-fn write<O: OuterHeader, F: ReadHeader>(
-    l3: &mut [u8],
-    ends: (O::Addr, O::Addr),
-    tunnel: Tunnel,
-    inner: &IpHeader<F>,
-    ip_len: usize,
-    choice: &PerPacket,
-) -> Option<()> {
-    let (ip, payload) = l3.split_at_mut_checked(O::HEADER_LEN)?;
-    let payload_len = shim_len(tunnel) + ip_len;
-    let protocol = match tunnel {
-        Tunnel::Ipip => F::PROTOCOL,
-        Tunnel::Gre { checksum } => write_gre::<F>(payload, checksum)?,
-        Tunnel::Gue { port, checksum } => {
-            let ports = (choice.port, port);
-            write_gue::<O, F>(payload, ends, ports, checksum, payload_len)?
-        }
-    };
-    let facts = Facts {
-        ends,
-        payload_len: u16::try_from(payload_len).ok()?,
-        protocol,
-        tos: outer_tos(inner.tos),
-        ttl: inner.ttl,
-        id: choice.id,
-        dont_fragment: F::ID == FamilyId::V4 && inner.dont_fragment && choice.copies_dont_fragment,
-    };
-    O::write_header(ip, &facts)
-}
-
-fn write_gre<F: ReadHeader>(payload: &mut [u8], checksum: TunnelChecksum) -> Option<u8> {
+fn write_gre<F: Family>(payload: &mut [u8], checksum: TunnelChecksum) -> Option<()> {
     let summed = checksum != TunnelChecksum::None;
     let flags = U16::new(if summed { gre::CHECKSUM_PRESENT } else { 0 });
     let header = Gre { flags, protocol: U16::new(F::ETHERTYPE) };
@@ -157,16 +262,16 @@ fn write_gre<F: ReadHeader>(payload: &mut [u8], checksum: TunnelChecksum) -> Opt
         let csum = csum::sum(payload).checksum();
         gre::Checksum { csum, ..zero }.write_to(payload.get_mut(place)?).ok()?;
     }
-    Some(gre::PROTOCOL_GRE)
+    Some(())
 }
 
-fn write_gue<O: Family, F: ReadHeader>(
+fn write_gue<O: Family, F: Family>(
     payload: &mut [u8],
     (source, server): (O::Addr, O::Addr),
     (sport, dport): (u16, u16),
     checksum: TunnelChecksum,
     payload_len: usize,
-) -> Option<u8> {
+) -> Option<()> {
     let len = U16::new(u16::try_from(payload_len).ok()?);
     let udp = Udp { src: Port::new(sport), dst: Port::new(dport), len, csum: U16::ZERO };
     let gue = Gue { version_length: 0, protocol: F::PROTOCOL, flags: U16::ZERO };
@@ -176,62 +281,110 @@ fn write_gue<O: Family, F: ReadHeader>(
         let csum = O::l4_checksum(source, server, L4::Udp, payload);
         Udp { csum, ..udp }.write_to_prefix(payload).ok()?;
     }
-    Some(L4::Udp.number())
-}
-
-/// What an outer IP header says.
-struct Facts<O: Family> {
-    ends: (O::Addr, O::Addr),
-    payload_len: u16,
-    protocol: u8,
-    tos: u8,
-    ttl: u8,
-    id: u16,
-    dont_fragment: bool,
+    Some(())
 }
 
 /// A family that can be the outer one.
 trait OuterHeader: Family {
-    fn write_header(ip: &mut [u8], facts: &Facts<Self>) -> Option<()>;
+    type Header: Copy + FromBytes + Immutable + IntoBytes + KnownLayout + Unaligned;
+
+    /// The header of a packet without payload and of no hops.
+    fn blank(src: Self::Addr, dst: Self::Addr, protocol: u8) -> Self::Header;
+
+    /// Source and destination.
+    fn ends(header: &Self::Header) -> (Self::Addr, Self::Addr);
+
+    /// The header of a packet with so many bytes of payload; none if that are too many.
+    fn complete(
+        blank: &Self::Header,
+        payload_len: usize,
+        inner: &Inner,
+        choice: &PerPacket,
+    ) -> Option<Self::Header>;
 }
 
 impl OuterHeader for V4 {
-    fn write_header(ip: &mut [u8], facts: &Facts<Self>) -> Option<()> {
-        let (src, dst) = facts.ends;
-        let dont_fragment = facts.dont_fragment;
-        let total_len = facts.payload_len.checked_add(Self::HEADER_LEN as u16)?;
+    type Header = Ipv4;
+
+    fn blank(src: Self::Addr, dst: Self::Addr, protocol: u8) -> Ipv4 {
         let mut header = Ipv4 {
             version_ihl: ipv4::VERSION_IHL,
-            tos: facts.tos,
-            total_len: U16::new(total_len),
-            id: U16::new(if dont_fragment { 0 } else { facts.id }),
-            frag: U16::new(if dont_fragment { ipv4::DONT_FRAGMENT } else { 0 }),
-            ttl: facts.ttl,
-            protocol: facts.protocol,
+            tos: 0,
+            total_len: U16::new(Self::HEADER_LEN as u16),
+            id: U16::ZERO,
+            frag: U16::ZERO,
+            ttl: 0,
+            protocol,
             csum: U16::ZERO,
             src,
             dst,
         };
         header.csum = header.checksum();
-        header.write_to(ip).ok()
+        header
+    }
+
+    #[inline]
+    fn ends(header: &Ipv4) -> (Self::Addr, Self::Addr) {
+        (header.src, header.dst)
+    }
+
+    #[inline(always)]
+    fn complete(
+        blank: &Ipv4,
+        payload_len: usize,
+        inner: &Inner,
+        choice: &PerPacket,
+    ) -> Option<Ipv4> {
+        let dont_fragment = inner.dont_fragment && choice.copies_dont_fragment;
+        let (id, frag) = if dont_fragment { (0, ipv4::DONT_FRAGMENT) } else { (choice.id, 0) };
+        let payload_len = u16::try_from(payload_len).ok()?;
+        let total_len = payload_len.checked_add(Self::HEADER_LEN as u16)?;
+        let tos = outer_tos(inner.tos);
+        let sum = Sum::with_checksum(blank.csum).word(tos.into()).word(payload_len);
+        let sum = sum.word(id | frag).word(u16::from(inner.ttl) << 8);
+        Some(Ipv4 {
+            tos,
+            total_len: U16::new(total_len),
+            id: U16::new(id),
+            frag: U16::new(frag),
+            ttl: inner.ttl,
+            csum: sum.checksum(),
+            ..*blank
+        })
     }
 }
 
 impl OuterHeader for V6 {
-    fn write_header(ip: &mut [u8], facts: &Facts<Self>) -> Option<()> {
-        let (src, dst) = facts.ends;
-        let header = Ipv6 {
-            version_class_label: Ipv6::word(facts.tos, 0),
-            payload_len: U16::new(facts.payload_len),
-            next_header: facts.protocol,
-            hop_limit: facts.ttl,
+    type Header = Ipv6;
+
+    fn blank(src: Self::Addr, dst: Self::Addr, protocol: u8) -> Ipv6 {
+        Ipv6 {
+            version_class_label: Ipv6::word(0, 0),
+            payload_len: U16::ZERO,
+            next_header: protocol,
+            hop_limit: 0,
             src,
             dst,
-        };
-        header.write_to(ip).ok()
+        }
+    }
+
+    #[inline]
+    fn ends(header: &Ipv6) -> (Self::Addr, Self::Addr) {
+        (header.src, header.dst)
+    }
+
+    #[inline(always)]
+    fn complete(blank: &Ipv6, payload_len: usize, inner: &Inner, _: &PerPacket) -> Option<Ipv6> {
+        Some(Ipv6 {
+            version_class_label: Ipv6::word(outer_tos(inner.tos), 0),
+            payload_len: U16::new(u16::try_from(payload_len).ok()?),
+            hop_limit: inner.ttl,
+            ..*blank
+        })
     }
 }
 
+#[inline]
 fn outer_tos(inner: u8) -> u8 {
     const ECN: u8 = 3;
     const CONGESTION_EXPERIENCED: u8 = 3;
@@ -254,3 +407,6 @@ pub fn carried(protocol: u8, payload: &[u8]) -> Option<(FamilyId, usize)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

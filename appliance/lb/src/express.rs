@@ -13,16 +13,12 @@ use zerocopy::network_endian::U16;
 
 use crate::action::Action;
 use crate::conn::{Deadline, Direction};
-use crate::encap::Outer;
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::ids::{NicId, Tick};
 use crate::network::NextHop;
-use crate::pipeline::address;
 use crate::stage::{Item, Stage};
 use crate::tcp_state::{State, Timeouts};
-use crate::tunnel;
-use crate::verdict::DropReason;
 use crate::witness::{Fact, Witness};
 
 /// Until when the connections live whose packets come now and leave them in their state.
@@ -47,7 +43,7 @@ impl<W: Witness> Stage<'_, W> {
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
         frame: &mut B,
-    ) -> Option<Result<NicId, DropReason>> {
+    ) -> Option<NicId> {
         let parsed = &item.parsed;
         let (direction, conn) = flows.candidate(item.probe)?;
         let is_tcp = parsed.protocol() == L4::Tcp;
@@ -68,14 +64,15 @@ impl<W: Witness> Stage<'_, W> {
         let service = view.service?;
         let action = conn.action(direction);
         let hop = self.snapshot.network.next_hop(action.next_hop)?;
-        let (room, outer) = if conn.is_tunnel(direction) {
-            let outer = tunnel::outer(Some(view)).ok()?;
-            (self.room(&Ok(hop), Some(&outer))?, Some(outer))
+        let has_left = if conn.is_tunnel(direction) {
+            let outer = view.outer.as_ref()?;
+            let fits = parsed.is_plain() && self.fits_tunnel(frame.len(), outer, hop);
+            fits && self.encapsulate_plain(frame, parsed, action, outer, hop)
         } else {
-            (hop.mtu.into(), None)
+            let fits = frame.len() <= parsed.l3() + usize::from(hop.mtu);
+            fits && rewrite_plain(frame.head_mut(), parsed, action, hop)
         };
-        let fits = frame.len() <= parsed.l3() + room;
-        if !fits || !rewrite_plain(frame.head_mut(), parsed, action, hop) {
+        if !has_left {
             return None;
         }
         self.tell(conn, item, direction, Fact::Found);
@@ -88,25 +85,7 @@ impl<W: Witness> Stage<'_, W> {
         self.tell_way(item.index(), (action, direction), Some(view), &Ok(hop));
         self.count_packet(service, server.slot, direction, parsed.ip_len() as u64);
         self.counters.next_hops.mark(action.next_hop.place());
-        if let Some(outer) = outer
-            && let Err(reason) = self.express_into(&outer, item, frame, hop)
-        {
-            return Some(Err(reason));
-        }
-        Some(Ok(hop.nic))
-    }
-
-    #[inline(never)]
-    fn express_into<F: Balanced, B: Frame>(
-        &mut self,
-        outer: &Outer,
-        item: &Item<F>,
-        frame: &mut B,
-        hop: &NextHop,
-    ) -> Result<(), DropReason> {
-        let parsed = &item.parsed;
-        self.encapsulate(frame, parsed.ip_len(), &parsed.key(), outer)?;
-        address(frame, hop)
+        Some(hop.nic)
     }
 }
 

@@ -46,16 +46,15 @@ impl PathMtus {
         }
     }
 
-    /// The largest packet that gets to an address, if anything was learned about it.
+    /// Whether anything was learned since the start.
     #[inline]
-    pub fn mtu(&self, keyed: &Keyed, to: IpAddr, now: Tick) -> Option<u16> {
-        if !self.any.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.find(hash(keyed, to), now)
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
     }
 
-    fn find(&self, hash: u64, now: Tick) -> Option<u16> {
+    /// The largest packet that gets to an address, if anything was learned about it.
+    pub fn mtu(&self, keyed: &Keyed, to: IpAddr, now: Tick) -> Option<u16> {
+        let hash = hash(keyed, to);
         let word = self.places.get(hash as usize % PLACES)?.load(Ordering::Relaxed);
         let left_s = (word & MOMENT).wrapping_sub(now.millis() / 1000) & MOMENT;
         let mtu = (word >> 24) as u16;

@@ -7,12 +7,14 @@
 mod servers;
 
 use std::collections::{HashMap, HashSet};
+use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use wire::{Endpoint, Family, L4, Port, V4, V6};
+use wire::{Endpoint, Family, FamilyId, L4, Port, V4, V6};
 
 use crate::catalog::{Catalog, Entry};
+use crate::encap::Outer;
 use crate::hash::Keyed;
 use crate::ids::{Seed, ServerId, ServiceId};
 use crate::knobs::{Knob, Knobs};
@@ -108,15 +110,18 @@ impl Snapshot {
     }
 }
 
-/// A server as workers see it.
+/// A server as workers see it; what packets of known connections need is in the first cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 pub struct ServerView {
     /// Which of the servers that lived in the slot.
     pub generation: u32,
-    /// Place in its service's list, the head being 0.
-    pub position: u32,
     /// Slot of its service; none for a removed server, whose connections' packets are dropped.
     pub service: Option<u32>,
+    /// The tunnel to it, whatever its mode is; none without a source address towards it.
+    pub outer: Option<Outer>,
+    /// Place in its service's list, the head being 0.
+    pub position: u32,
     /// Its weight; 0 takes no new connections but those of its clients.
     pub weight: u32,
     /// How packets of new connections reach it.
@@ -131,13 +136,15 @@ pub struct ServerView {
     pub lower: u32,
     /// The encapsulation of [`ForwardMode::Tunnel`].
     pub tunnel: Tunnel,
-    /// Source of outer headers towards it.
-    pub tunnel_source: Option<IpAddr>,
+    /// The address family of its service's clients.
+    pub clients: FamilyId,
     /// Where packets to it go next, if that was known when the snapshot was made.
     pub next_hop: NextHopId,
     /// The bound on the MSS that its service's connections learn.
     pub mss: Option<Mss>,
 }
+
+const _: () = assert!(offset_of!(ServerView, position) <= 64 && size_of::<ServerView>() == 128);
 
 /// A server that a scheduler may choose.
 #[derive(Clone, Copy, Debug)]

@@ -138,8 +138,7 @@ impl<'a, W: Witness> Stage<'a, W> {
                 continue;
             };
             *fate = Some(match self.express(flows, item, frame) {
-                Some(Ok(nic)) => Fate::Settled(Verdict::Transmit(nic)),
-                Some(Err(reason)) => reason.into(),
+                Some(nic) => Fate::Settled(Verdict::Transmit(nic)),
                 None => self.serve_one(flows, item, since, frame).unwrap_or_else(|fate| fate),
             });
         }

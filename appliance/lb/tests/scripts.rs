@@ -109,6 +109,7 @@ scripts! {
     tcp_states
     too_big
     ttl_expired
+    tun_established
     tun_gre_gue
     tun_ipip
     tun_mixed

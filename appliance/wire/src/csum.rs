@@ -19,6 +19,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct Sum(u64);
 
 impl Sum {
+    /// The sum of what has this checksum.
+    #[inline]
+    #[must_use]
+    pub const fn with_checksum(csum: U16) -> Self {
+        Self(!u16::from_ne_bytes(csum.to_bytes()) as u64)
+    }
+
     /// Adds a number as one 16-bit word of the packet.
     #[inline]
     #[must_use]
@@ -53,9 +60,9 @@ impl Sum {
     /// The sum as one word in memory order.
     const fn fold(self) -> u16 {
         let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        ((sum & 0xffff) + (sum >> 16)) as u16
+        let sum = ((sum & 0xffff) + (sum >> 16)) as u32;
+        // The lower halves' carry goes into the upper ones, where it has to come round to.
+        (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
     }
 }
 

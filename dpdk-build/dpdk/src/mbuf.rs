@@ -133,14 +133,6 @@ impl Mbuf {
             last.as_mut()
         }
     }
-
-    /// Sets where the first segment's data begins and how long it is.
-    fn move_front(&mut self, data_off: u16, data_len: u16) {
-        let first = self.first_mut();
-        first.pkt_len = first.pkt_len - u32::from(first.data_len) + u32::from(data_len);
-        first.data_off = data_off;
-        first.data_len = data_len;
-    }
 }
 
 impl Frame for Mbuf {
@@ -165,12 +157,13 @@ impl Frame for Mbuf {
         let Ok(n) = u16::try_from(n) else {
             return false;
         };
-        let first = self.first();
+        let first = self.first_mut();
         let moved = (first.data_off.checked_sub(n), first.data_len.checked_add(n));
         let (Some(data_off), Some(data_len)) = moved else {
             return false;
         };
-        self.move_front(data_off, data_len);
+        (first.data_off, first.data_len) = (data_off, data_len);
+        first.pkt_len += u32::from(n);
         true
     }
 
@@ -178,12 +171,13 @@ impl Frame for Mbuf {
         let Ok(n) = u16::try_from(n) else {
             return false;
         };
-        let first = self.first();
+        let first = self.first_mut();
         let Some(data_len) = first.data_len.checked_sub(n) else {
             return false;
         };
-        let data_off = first.data_off + n;
-        self.move_front(data_off, data_len);
+        first.data_len = data_len;
+        first.data_off += n;
+        first.pkt_len -= u32::from(n);
         true
     }
 

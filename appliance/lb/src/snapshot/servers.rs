@@ -12,9 +12,10 @@ use wire::{V4, V6};
 
 use super::{ServerView, ServiceView};
 use crate::catalog::{Catalog, Entry};
+use crate::encap::Outer;
 use crate::ids::{ServerId, ServiceId};
 use crate::network::{NetworkView, NextHopId};
-use crate::service::{ForwardMode, ServerKey, Tunnel};
+use crate::service::{ForwardMode, ServerKey, Tunnel, family};
 
 /// The table that follows `table`, in which the services of `before` had their servers. The row of
 /// a server that nothing refers to any more stays until its place has another one.
@@ -57,8 +58,9 @@ fn row(
 ) -> ServerView {
     let view = ServerView {
         generation: server.id.generation,
-        position,
         service: Some(entry.service.id.slot),
+        outer: None,
+        position,
         mode: server.options.mode,
         address: server.key.address,
         port: server.key.port,
@@ -66,7 +68,7 @@ fn row(
         upper: server.options.upper,
         lower: server.options.lower,
         tunnel: server.options.tunnel,
-        tunnel_source: None,
+        clients: entry.service.key.family(),
         next_hop: NextHopId::UNRESOLVED,
         mss: entry.service.options.mss,
     };
@@ -75,15 +77,17 @@ fn row(
 
 /// A row with what the routes and neighbours say about its server.
 pub(super) fn placed(view: ServerView, network: &NetworkView) -> ServerView {
+    let ServerView { address, tunnel, clients, .. } = view;
     if view.service.is_none() {
         return view;
     }
-    let tunnel_source = match view.address {
+    let source = match address {
         IpAddr::V4(to) => network.source::<V4>(to.into()).map(IpAddr::from),
         IpAddr::V6(to) => network.source::<V6>(to.into()).map(IpAddr::from),
     };
-    let next_hop = network.resolve_ip(view.address).unwrap_or(NextHopId::UNRESOLVED);
-    ServerView { tunnel_source, next_hop, ..view }
+    let outer = source.and_then(|source| Outer::new(source, address, tunnel, clients));
+    let next_hop = network.resolve_ip(address).unwrap_or(NextHopId::UNRESOLVED);
+    ServerView { outer, next_hop, ..view }
 }
 
 /// Whether the next hop of a server became known with new neighbours. One that is not known any
@@ -98,8 +102,9 @@ pub(super) fn are_nearer(rows: &[ServerView], network: &NetworkView) -> bool {
 fn removed(id: ServerId, key: &ServerKey) -> ServerView {
     ServerView {
         generation: id.generation,
-        position: 0,
         service: None,
+        outer: None,
+        position: 0,
         mode: ForwardMode::Direct,
         address: key.address,
         port: key.port,
@@ -107,7 +112,7 @@ fn removed(id: ServerId, key: &ServerKey) -> ServerView {
         upper: 0,
         lower: 0,
         tunnel: Tunnel::Ipip,
-        tunnel_source: None,
+        clients: family(key.address),
         next_hop: NextHopId::UNRESOLVED,
         mss: None,
     }

@@ -115,6 +115,9 @@ pub trait PlainFamily: Family {
     /// What the front says, unless the header is none, or not that of a plain packet.
     fn read(plain: &Plain<Self>) -> Option<Said>;
 
+    /// Type of service or traffic class: DSCP and ECN.
+    fn tos(front: &Self::Front) -> u8;
+
     /// Takes one from the TTL or hop limit, which must not be 0, and applies a change of header
     /// fields, that one included, to the header checksum; IPv6 has none.
     fn forward_plain(front: &mut Self::Front, delta: Delta);
@@ -143,6 +146,11 @@ impl PlainFamily for V4 {
     }
 
     #[inline(always)]
+    fn tos(front: &Front4) -> u8 {
+        front.tos
+    }
+
+    #[inline(always)]
     fn forward_plain(front: &mut Front4, delta: Delta) {
         debug_assert_ne!(front.ttl, 0);
         front.ttl = front.ttl.wrapping_sub(1);
@@ -162,6 +170,12 @@ impl PlainFamily for V6 {
             ttl: front.hop_limit,
             dont_fragment: true,
         })
+    }
+
+    #[inline(always)]
+    fn tos(front: &Front6) -> u8 {
+        let [high, ..] = front.class_label;
+        front.version_class << 4 | high >> 4
     }
 
     #[inline(always)]

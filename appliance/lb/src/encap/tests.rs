@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Both ways of wrapping a packet, and the packet as it is built from scratch.
+
+use super::*;
+use crate::ids::NicId;
+use proptest::prelude::*;
+use wire::{Mac, Outcome, ReadHeader, TTL_DELTA, VecFrame, build, parse};
+
+const CLIENTS: [&str; 2] = ["198.51.100.7", "2001:db8:51::7"];
+const VIPS: [&str; 2] = ["192.0.2.1", "2001:db8:ff::1"];
+const SOURCES: [&str; 2] = ["10.0.0.1", "2001:db8:10::1"];
+const SERVERS: [&str; 2] = ["10.0.0.11", "2001:db8:10::11"];
+const HOP: NextHop = NextHop {
+    nic: NicId(1),
+    mtu: 1500,
+    to: Mac([2, 0, 0, 0, 2, 0]),
+    from: Mac([2, 0, 0, 0, 0, 2]),
+};
+
+/// What differs from packet to packet.
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    tos: u8,
+    ttl: u8,
+    dont_fragment: bool,
+    bytes: usize,
+    choice: PerPacket,
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    let choice = (any::<u16>(), any::<bool>());
+    let choice = choice.prop_map(|(id, copies_dont_fragment)| PerPacket {
+        id,
+        port: 50_000,
+        copies_dont_fragment,
+    });
+    let own = (any::<u8>(), 2..=255u8, any::<bool>(), 0..1400usize, choice);
+    own.prop_map(|(tos, ttl, dont_fragment, bytes, choice)| Packet {
+        tos,
+        ttl,
+        dont_fragment,
+        bytes,
+        choice,
+    })
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// The packet inside another or alone, from scratch; `hops` were taken off its life.
+fn built(packet: &Packet, inner: usize, outer: Option<usize>, hops: u8) -> VecFrame {
+    let with = |ip: build::IpPacket, tos: u8, dont_fragment: bool| {
+        let ip = ip.tos(tos).ttl(packet.ttl - hops);
+        if dont_fragment { ip.dont_fragment() } else { ip }
+    };
+    let v4 = |family: usize| family == 0;
+    let eth = if outer.is_some() { build::eth().src(HOP.from).dst(HOP.to) } else { build::eth() };
+    let ends = (address(CLIENTS[inner]), address(VIPS[inner]));
+    let ip = match outer {
+        None => eth.ip(ends.0, ends.1),
+        Some(outer) => {
+            let copied = packet.dont_fragment && v4(inner) && packet.choice.copies_dont_fragment;
+            let tos = if packet.tos & 3 == 3 { packet.tos - 1 } else { packet.tos };
+            let ip = eth.ip(address(SOURCES[outer]), address(SERVERS[outer]));
+            let ip = if copied || !v4(outer) { ip } else { ip.id(packet.choice.id.into()) };
+            with(ip, tos, copied && v4(outer)).ip(ends.0, ends.1)
+        }
+    };
+    let inside = with(ip, packet.tos, packet.dont_fragment && v4(inner));
+    VecFrame::new(&inside.udp(40_000, 53).payload(&vec![7; packet.bytes]))
+}
+
+/// A packet wrapped by the way for plain ones.
+fn at_once<F: PlainFamily>(
+    frame: &VecFrame,
+    parsed: &Parsed<F>,
+    p: &Packet,
+    o: &Outer,
+) -> VecFrame {
+    let mut frame = frame.clone();
+    assert!(o.wrap_plain(&mut frame, parsed, (TTL_DELTA, &HOP), &p.choice));
+    frame
+}
+
+/// A packet wrapped step by step.
+fn in_steps<F: ReadHeader>(frame: &VecFrame, p: &Packet, o: &Outer, len: usize) -> VecFrame {
+    let mut frame = frame.clone();
+    assert!(F::decrement_ttl(&mut frame.head_mut()[size_of::<Eth>()..]));
+    let header = F::header(&frame.head()[size_of::<Eth>()..]).unwrap();
+    let (eth, inside) = o.wrap::<F>(&mut frame, &Inner::new(&header, len), &p.choice).unwrap();
+    (eth.dst, eth.src) = (HOP.to, HOP.from);
+    assert_eq!(F::header(inside), Some(header));
+    frame
+}
+
+proptest! {
+    #[test]
+    fn a_packet_is_the_same_whichever_way_it_was_wrapped(
+        packet in packet(), inner in 0..2usize, outer in 0..2usize
+    ) {
+        let family = [FamilyId::V4, FamilyId::V6][inner];
+        let [source, server] = [SOURCES[outer], SERVERS[outer]].map(address);
+        let way = Outer::new(source, server, Tunnel::Ipip, family).unwrap();
+        let came = built(&packet, inner, None, 0);
+        let (at_once, in_steps) = match parse(came.head(), came.len()) {
+            Outcome::V4(parsed) => (
+                at_once(&came, &parsed, &packet, &way),
+                in_steps::<V4>(&came, &packet, &way, parsed.ip_len()),
+            ),
+            Outcome::V6(parsed) => (
+                at_once(&came, &parsed, &packet, &way),
+                in_steps::<V6>(&came, &packet, &way, parsed.ip_len()),
+            ),
+            other => panic!("{other:?}"),
+        };
+        let wanted = built(&packet, inner, Some(outer), 1);
+        prop_assert_eq!(&at_once, &wanted);
+        prop_assert_eq!(&in_steps, &wanted);
+        prop_assert_eq!(way.server(), Some(server));
+    }
+}
+
+#[test]
+fn a_frame_without_headroom_is_left_as_it_was() {
+    let choice = PerPacket { id: 1, port: 0, copies_dont_fragment: true };
+    let packet = Packet { tos: 0, ttl: 9, dont_fragment: true, bytes: 9, choice };
+    let [source, server] = [SOURCES[0], SERVERS[0]].map(address);
+    let way = Outer::new(source, server, Tunnel::Ipip, FamilyId::V4).unwrap();
+    let mut frame = built(&packet, 0, None, 0);
+    let Outcome::V4(parsed) = parse(frame.head(), frame.len()) else { panic!() };
+    assert!(frame.push_front(wire::frame::HEADROOM - 19) && frame.truncate(frame.len()));
+    let before = frame.clone();
+    assert!(!way.wrap_plain(&mut frame, &parsed, (TTL_DELTA, &HOP), &choice));
+    assert_eq!(frame, before);
+}
+
+#[test]
+fn there_is_no_tunnel_between_addresses_of_two_families() {
+    let [v4, v6] = [SOURCES[0], SERVERS[1]].map(address);
+    assert!(Outer::new(v4, v6, Tunnel::Ipip, FamilyId::V4).is_none());
+}
