@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Bytes → frames through a director of one to four workers with all modes in both families.
 //!
-//! The first byte says how many workers there are and what is known of the NICs' hashing. Then
+//! The first byte says how many workers there are, what is known of the NICs' hashing, and who owns
+//! requests. Then
 //! follow records: three bytes, and a frame or the words of one (see [`Record`]). Nothing may
 //! panic; no frame may be lost or counted twice; a batch of frames with right checksums leaves with
 //! right checksums; nothing leaves that is longer than the MTU, or for an address that is neither

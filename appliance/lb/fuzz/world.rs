@@ -122,7 +122,7 @@ pub fn wiring(workers: u16, kind: u8) -> Wiring {
     });
     Wiring {
         workers,
-        owner: Owner::Hash,
+        owner: if kind / 4 % 2 == 1 { Owner::Landing } else { Owner::Hash },
         nics: NICS.map(|mac| NicWiring { mac, has_host: true }).to_vec(),
         local_ports: 5000..=5015,
         rss: Rss::new(&[0x6d; 40], table, &hashed).map(Arc::new),

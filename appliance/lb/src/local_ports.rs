@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use wire::{Endpoint, Family, FlowKey, L4, Port, Tuple};
+use wire::{Endpoint, Family, FamilyId, FlowKey, L4, Port, Tuple};
 use zerocopy::IntoBytes;
 
 use crate::conn::ConnFamily;
@@ -60,10 +60,13 @@ impl PortClass {
 /// The ports that one worker may take.
 #[derive(Clone, Debug)]
 pub struct LocalPorts {
-    class: PortClass,
-    /// Where the NICs decide who owns a port.
-    rss: Option<(Arc<Rss>, WorkerId)>,
-    /// Ports that are looked at for each that is tried: most belong to others.
+    /// The worker's own, where their numbers decide.
+    own: PortClass,
+    /// All workers', for what NICs decide of who owns a port.
+    all: PortClass,
+    rss: Option<Arc<Rss>>,
+    here: WorkerId,
+    /// Ports of all that are looked at for each that is tried: most belong to others.
     looks: u32,
 }
 
@@ -71,22 +74,24 @@ impl LocalPorts {
     /// The ports of the worker `here`.
     pub fn new(wiring: &Wiring, here: WorkerId) -> Self {
         let (range, workers) = (&wiring.local_ports, wiring.workers);
-        let decides = |rss: &&Arc<Rss>| rss.replies().is_some() && workers > 1;
-        match wiring.rss.as_ref().filter(decides) {
-            Some(rss) => Self {
-                class: PortClass::new(range, WorkerId(0), 1),
-                rss: Some((Arc::clone(rss), here)),
-                looks: 4 * u32::from(workers),
-            },
-            None => Self { class: PortClass::new(range, here, workers), rss: None, looks: 1 },
+        Self {
+            own: PortClass::new(range, here, workers),
+            all: PortClass::new(range, WorkerId(0), 1),
+            rss: wiring.rss.clone().filter(|_| workers > 1),
+            here,
+            looks: 4 * u32::from(workers),
         }
     }
 
-    fn is_own<F: ConnFamily>(&self, reply: &Tuple<F>) -> bool {
-        match &self.rss {
-            Some((rss, here)) => rss.reply(reply) == Some(*here),
-            None => true,
-        }
+    /// The ports to look at for a kind of packet, and how many for each that is tried.
+    fn of(&self, family: FamilyId, protocol: L4) -> (PortClass, u32) {
+        let decides = |rss: &Arc<Rss>| rss.replies(family, protocol).is_some();
+        if self.rss.as_ref().is_some_and(decides) { (self.all, self.looks) } else { (self.own, 1) }
+    }
+
+    fn is_own<F: ConnFamily>(&self, reply: &FlowKey<F>) -> bool {
+        let owner = self.rss.as_ref().and_then(|rss| rss.reply(reply));
+        owner.is_none_or(|owner| owner == self.here)
     }
 }
 
@@ -122,18 +127,19 @@ pub fn find<F: ConnFamily>(
     }
     let Wanted { protocol, client, server } = *wanted;
     let start = keyed.bytes(Tuple::new(client, server).as_bytes());
-    let looks = (count * u64::from(ports.class.count)).min((PORT_PROBES * ports.looks).into());
+    let (class, looks_each) = ports.of(F::ID, protocol);
+    let looks = (count * u64::from(class.count)).min((PORT_PROBES * looks_each).into());
     for look in 0..looks {
         let which = (start.wrapping_add(look)) % count;
         let Some(addr) = addresses.clone().nth(which as usize) else {
             break;
         };
-        let Some(port) = ports.class.port((start >> 32) + look / count) else {
+        let Some(port) = class.port((start >> 32) + look / count) else {
             break;
         };
         let local = Endpoint { addr, port };
         let reply = FlowKey { tuple: Tuple::new(server, local), protocol };
-        if !ports.is_own(&reply.tuple) {
+        if !ports.is_own(&reply) {
             continue;
         }
         let Some(left) = budget.checked_sub(1) else {

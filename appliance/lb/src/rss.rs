@@ -9,7 +9,7 @@
 //! but where the landing worker owns requests, the fragments of a flow look for it where the NIC
 //! was believed to let its whole packets land.
 
-use wire::{Endpoint, Family, Tuple};
+use wire::{Endpoint, Family, FamilyId, FlowKey, L4, Tuple};
 use zerocopy::IntoBytes;
 
 use crate::ids::{NicId, WorkerId};
@@ -26,56 +26,136 @@ pub enum HashFields {
     Destination,
 }
 
+/// The kinds of packet of which a NIC may see the ports, each for itself.
+pub const KINDS: [(FamilyId, L4); 4] = [
+    (FamilyId::V4, L4::Tcp),
+    (FamilyId::V4, L4::Udp),
+    (FamilyId::V6, L4::Tcp),
+    (FamilyId::V6, L4::Udp),
+];
+
+/// The place of a kind in [`KINDS`]; of SCTP nothing is known.
+#[inline]
+fn place(family: FamilyId, protocol: L4) -> Option<usize> {
+    let first = match family {
+        FamilyId::V4 => 0,
+        FamilyId::V6 => 2,
+    };
+    match protocol {
+        L4::Tcp => Some(first),
+        L4::Udp => Some(first + 1),
+        L4::Sctp => None,
+    }
+}
+
+/// What a NIC hashes of each kind of packet, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hashed([Option<HashFields>; KINDS.len()]);
+
+impl Hashed {
+    /// Likewise, where of one more kind `fields` are hashed.
+    #[must_use]
+    pub fn with(mut self, family: FamilyId, protocol: L4, fields: HashFields) -> Self {
+        if let Some(known) = place(family, protocol).and_then(|place| self.0.get_mut(place)) {
+            *known = Some(fields);
+        }
+        self
+    }
+
+    /// What is hashed of a kind.
+    #[inline]
+    pub fn of(&self, family: FamilyId, protocol: L4) -> Option<HashFields> {
+        *self.0.get(place(family, protocol)?)?
+    }
+
+    /// Whether nothing is known of any kind.
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<Option<HashFields>> for Hashed {
+    /// The same of every kind.
+    fn from(fields: Option<HashFields>) -> Self {
+        Self([fields; KINDS.len()])
+    }
+}
+
 /// How all NICs that are known to do so spread packets.
 #[derive(Debug)]
 pub struct Rss {
     toeplitz: Toeplitz,
     /// Owner of each value of the hash modulo the length.
     table: Vec<WorkerId>,
-    by_client: bool,
-    replies: Option<HashFields>,
-    nics: Vec<Option<HashFields>>,
+    /// Of each kind, whether the hash of the client's endpoint decides.
+    by_client: [bool; KINDS.len()],
+    replies: Hashed,
+    nics: Vec<Hashed>,
+    /// Of each kind, whether every NIC is known.
+    all_known: [bool; KINDS.len()],
 }
 
 impl Rss {
     /// What is to be made of NICs that hash with `key` and send each value of the hash, modulo
     /// `table`'s length, to the queue of the worker there; `nics` says what each hashes, as far as
     /// it is known. None if no NIC is known, the table is empty, or the key is too short.
-    pub fn new(key: &[u8], table: Vec<WorkerId>, nics: &[Option<HashFields>]) -> Option<Self> {
-        let mut known = nics.iter().flatten();
-        let by_client = known.clone().any(|fields| *fields != HashFields::Tuple);
-        let replies = known.clone().find(|fields| **fields != HashFields::Source).copied();
-        known.next().filter(|_| !table.is_empty())?;
-        let nics = nics.to_vec();
-        Some(Self { toeplitz: Toeplitz::new(key)?, table, by_client, replies, nics })
+    pub fn new(
+        key: &[u8],
+        table: Vec<WorkerId>,
+        nics: &[impl Copy + Into<Hashed>],
+    ) -> Option<Self> {
+        let nics: Vec<Hashed> = nics.iter().map(|nic| (*nic).into()).collect();
+        if table.is_empty() || nics.iter().all(Hashed::is_unknown) {
+            return None;
+        }
+        let known = |(family, protocol)| nics.iter().map(move |nic| nic.of(family, protocol));
+        let one_end = |fields: HashFields| fields != HashFields::Tuple;
+        Some(Self {
+            toeplitz: Toeplitz::new(key)?,
+            table,
+            by_client: KINDS.map(|kind| known(kind).flatten().any(one_end)),
+            replies: Hashed(
+                KINDS
+                    .map(|kind| known(kind).flatten().find(|fields| *fields != HashFields::Source)),
+            ),
+            all_known: KINDS.map(|kind| known(kind).all(|fields| fields.is_some())),
+            nics,
+        })
     }
 
-    /// Whether the owner function is the NICs' hash of the client's endpoint.
-    pub fn is_by_client(&self) -> bool {
-        self.by_client
+    /// Whether the owner function of a kind is the NICs' hash of the client's endpoint.
+    #[inline]
+    pub fn is_by_client(&self, family: FamilyId, protocol: L4) -> bool {
+        place(family, protocol).and_then(|place| self.by_client.get(place)) == Some(&true)
     }
 
     /// What NICs hash of replies to local addresses, if that decides who owns them.
-    pub fn replies(&self) -> Option<HashFields> {
-        self.replies
+    pub fn replies(&self, family: FamilyId, protocol: L4) -> Option<HashFields> {
+        self.replies.of(family, protocol)
+    }
+
+    /// Whether it is known of every NIC where whole packets of a kind land.
+    pub fn is_known(&self, family: FamilyId, protocol: L4) -> bool {
+        place(family, protocol).and_then(|place| self.all_known.get(place)) == Some(&true)
     }
 
     /// The owner of packets from or to a client, where the NICs' hash decides that.
     #[inline]
-    pub fn client<F: Family>(&self, client: Endpoint<F>) -> Option<WorkerId> {
-        self.by_client.then(|| self.worker(self.toeplitz.hash(client.as_bytes())))
+    pub fn client<F: Family>(&self, protocol: L4, client: Endpoint<F>) -> Option<WorkerId> {
+        let decides = self.is_by_client(F::ID, protocol);
+        decides.then(|| self.worker(self.toeplitz.hash(client.as_bytes())))
     }
 
     /// The owner of a reply to a local address, where the NICs' hash decides that.
     #[inline]
-    pub fn reply<F: Family>(&self, tuple: &Tuple<F>) -> Option<WorkerId> {
-        Some(self.hashed(self.replies?, tuple))
+    pub fn reply<F: Family>(&self, key: &FlowKey<F>) -> Option<WorkerId> {
+        Some(self.hashed(self.replies.of(F::ID, key.protocol)?, &key.tuple))
     }
 
     /// The worker whose queue whole packets that come by a NIC land on, where its hash is known.
-    pub(crate) fn landing<F: Family>(&self, nic: NicId, tuple: &Tuple<F>) -> Option<WorkerId> {
-        let fields = *self.nics.get(nic.index())?;
-        Some(self.hashed(fields?, tuple))
+    pub(crate) fn landing<F: Family>(&self, nic: NicId, key: &FlowKey<F>) -> Option<WorkerId> {
+        let fields = self.nics.get(nic.index())?.of(F::ID, key.protocol)?;
+        Some(self.hashed(fields, &key.tuple))
     }
 
     #[inline]
@@ -109,36 +189,55 @@ mod tests {
         Endpoint { addr: wire::Addr4(addr), port: port.into() }
     }
 
+    fn reply_to(server: Endpoint<V4>, local: Endpoint<V4>) -> FlowKey<V4> {
+        FlowKey { tuple: Tuple::new(server, local), protocol: L4::Tcp }
+    }
+
+    #[test]
+    fn each_kind_of_packet_is_known_for_itself() {
+        let tcp_only = Hashed::default().with(FamilyId::V4, L4::Tcp, HashFields::Source);
+        let rss = Rss::new(&KEY, table(), &[tcp_only, Some(HashFields::Source).into()]).unwrap();
+        let client = endpoint([198, 51, 100, 7], 4000);
+        assert!(rss.client(L4::Tcp, client).is_some());
+        assert!(rss.client(L4::Udp, client).is_some(), "the other NIC lands them so");
+        assert_eq!(rss.client(L4::Sctp, client), None);
+        assert!(rss.is_known(FamilyId::V4, L4::Tcp));
+        assert!(!rss.is_known(FamilyId::V4, L4::Udp), "of one NIC it is not known");
+        let rss = Rss::new(&KEY, table(), &[tcp_only]).unwrap();
+        assert_eq!(rss.client(L4::Udp, client), None);
+        assert!(!rss.is_by_client(FamilyId::V6, L4::Tcp));
+    }
+
     #[test]
     fn whole_tuples_decide_replies_only() {
         let rss = Rss::new(&KEY, table(), &[Some(HashFields::Tuple), None]).unwrap();
-        assert_eq!(rss.client(endpoint([198, 51, 100, 7], 4000)), None);
-        assert_eq!(rss.replies(), Some(HashFields::Tuple));
+        assert_eq!(rss.client(L4::Tcp, endpoint([198, 51, 100, 7], 4000)), None);
+        assert_eq!(rss.replies(FamilyId::V4, L4::Tcp), Some(HashFields::Tuple));
     }
 
     #[test]
     fn sources_decide_requests_and_the_servers_side_replies() {
         let nics = [Some(HashFields::Source), Some(HashFields::Destination)];
         let rss = Rss::new(&KEY, table(), &nics).unwrap();
-        assert!(rss.client(endpoint([198, 51, 100, 7], 4000)).is_some());
+        assert!(rss.client(L4::Tcp, endpoint([198, 51, 100, 7], 4000)).is_some());
         let (server, local) = (endpoint([10, 0, 0, 1], 80), endpoint([10, 0, 0, 9], 2001));
-        let reply = rss.reply(&Tuple::new(server, local));
-        let other = rss.reply(&Tuple::new(endpoint([10, 0, 0, 2], 8080), local));
+        let reply = rss.reply(&reply_to(server, local));
+        let other = rss.reply(&reply_to(endpoint([10, 0, 0, 2], 8080), local));
         assert_eq!(reply, other, "the server counts for nothing");
-        assert_eq!(reply, rss.client(local), "and a destination hashes as a client does");
+        assert_eq!(reply, rss.client(L4::Tcp, local), "and a destination hashes as a client does");
     }
 
     #[test]
     fn one_arm_that_hashes_sources_knows_nothing_of_replies() {
         let rss = Rss::new(&KEY, table(), &[Some(HashFields::Source)]).unwrap();
-        assert_eq!(rss.replies(), None);
+        assert_eq!(rss.replies(FamilyId::V4, L4::Tcp), None);
         let local = endpoint([10, 0, 0, 9], 2001);
-        assert_eq!(rss.reply(&Tuple::new(endpoint([10, 0, 0, 1], 80), local)), None);
+        assert_eq!(rss.reply(&reply_to(endpoint([10, 0, 0, 1], 80), local)), None);
     }
 
     #[test]
     fn nothing_known_is_no_rss() {
-        assert!(Rss::new(&KEY, table(), &[None]).is_none());
+        assert!(Rss::new(&KEY, table(), &[Hashed::default()]).is_none());
         assert!(Rss::new(&KEY, vec![], &[Some(HashFields::Tuple)]).is_none());
         assert!(Rss::new(&KEY[..39], table(), &[Some(HashFields::Tuple)]).is_none());
     }

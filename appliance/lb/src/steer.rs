@@ -6,6 +6,10 @@
 //! or with a mark belongs to the hash of the client's endpoint, which is the destination of a
 //! server's packet and the source of the others: so a NAT reply, which does not carry the VIP,
 //! finds home too. Any other packet is the host's and stays where it landed.
+//!
+//! Where the worker that receives a request owns it, fragments have to find it: they land where
+//! whole packets do not. So a flow that may begin in fragments is owned in this way only where it
+//! is known where its whole packets land.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -25,7 +29,8 @@ use crate::snapshot::{FamilyServices, SnapshotFamily};
 pub enum Owner {
     /// The worker of the client's hash.
     Hash,
-    /// The worker that receives them; there is no NAT then.
+    /// The worker that receives them; there is no NAT then. Where it is not known how NICs hash
+    /// UDP, the worker of the client's hash owns that, and SCTP always.
     Landing,
 }
 
@@ -105,18 +110,28 @@ impl Steering {
         keeper: WorkerId,
         services: &FamilyServices<F>,
     ) -> WorkerId {
-        let FlowKey { tuple, protocol } = key;
-        let is_landed = self.landing
+        let tuple = &key.tuple;
+        let is_landed = self.lands(key)
             && !services.is_local(tuple.dst)
             && (services.is_vip(tuple.dst) || !services.is_server(tuple.src));
         if !is_landed {
             return self.here;
         }
-        // Of SCTP it is not known which NICs see its ports.
-        let rss = self.rss.as_ref().filter(|_| *protocol != L4::Sctp);
         let next = WorkerId((self.here.0 + 1).checked_rem(self.workers).unwrap_or_default());
         let in_turn = if next == keeper { self.here } else { next };
-        rss.and_then(|rss| rss.landing(nic, tuple)).unwrap_or(in_turn)
+        self.rss.as_ref().and_then(|rss| rss.landing(nic, key)).unwrap_or(in_turn)
+    }
+
+    /// Whether the worker that receives a flow's requests owns them. TCP begins with a segment that
+    /// no stack sends in fragments.
+    fn lands<F: SnapshotFamily>(&self, key: &FlowKey<F>) -> bool {
+        self.landing
+            && match key.protocol {
+                L4::Tcp => true,
+                L4::Udp | L4::Sctp => {
+                    self.rss.as_ref().is_some_and(|rss| rss.is_known(F::ID, key.protocol))
+                }
+            }
     }
 
     /// Whether a fragment, whose ports may not be known, may be of a packet for a service or from
@@ -152,23 +167,23 @@ impl Steering {
         }
         let tuple = &key.tuple;
         if services.is_local(tuple.dst) {
-            let known = self.rss.as_ref().and_then(|rss| rss.reply(tuple));
+            let known = self.rss.as_ref().and_then(|rss| rss.reply(key));
             return known.unwrap_or(PortClass::owner(tuple.dport, self.workers));
         }
         // A reply to a client may fit a rule of marks too: it is still a reply.
         let client: Endpoint<F> = if services.is_vip(tuple.dst) {
-            if self.landing {
+            if self.lands(key) {
                 return self.here;
             }
             tuple.source()
         } else if services.is_server(tuple.src) {
             tuple.destination()
-        } else if !self.landing && services.is_marked(|| self.marks.mark(key, nic)) {
+        } else if !self.lands(key) && services.is_marked(|| self.marks.mark(key, nic)) {
             tuple.source()
         } else {
             return self.here;
         };
-        self.of_client(client)
+        self.of_client(key.protocol, client)
     }
 
     /// The worker to ask next whether it knows a flow, since this one does not; none if all were
@@ -185,11 +200,11 @@ impl Steering {
         is_round: bool,
         services: &FamilyServices<F>,
     ) -> Option<WorkerId> {
-        if self.is_alone() || !self.landing || !services.is_vip(key.tuple.dst) {
+        if self.is_alone() || !self.lands(key) || !services.is_vip(key.tuple.dst) {
             return None;
         }
-        let lands = self.rss.as_ref().and_then(|rss| rss.reply(&key.tuple));
-        let first = lands.unwrap_or_else(|| self.of_client(key.tuple.source()));
+        let lands = self.rss.as_ref().and_then(|rss| rss.reply(key));
+        let first = lands.unwrap_or_else(|| self.of_client(key.protocol, key.tuple.source()));
         if !is_round && first != self.here {
             return Some(first);
         }
@@ -198,8 +213,8 @@ impl Steering {
         (next != first).then_some(next)
     }
 
-    fn of_client<F: SnapshotFamily>(&self, client: Endpoint<F>) -> WorkerId {
-        if let Some(owner) = self.rss.as_ref().and_then(|rss| rss.client(client)) {
+    fn of_client<F: SnapshotFamily>(&self, protocol: L4, client: Endpoint<F>) -> WorkerId {
+        if let Some(owner) = self.rss.as_ref().and_then(|rss| rss.client(protocol, client)) {
             return owner;
         }
         let hash = self.keyed.bytes(client.as_bytes()) >> 32;

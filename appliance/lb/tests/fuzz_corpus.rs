@@ -166,6 +166,8 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
             let kind = 4 * protocol as u8 + 3;
             let told = told_in_words(kind, v6, protocol as u8);
             seeds.insert(format!("{name}_in_words_v{}", 4 + 2 * v6), told);
+            let landed = told_in_words(0x13 | v6 << 3, v6, protocol as u8);
+            seeds.insert(format!("{name}_landed_v{}", 4 + 2 * v6), landed);
         }
     }
     for number in 0..16u8 {

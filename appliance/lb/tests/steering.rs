@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use lab::{Lab, Plan, mac_of};
 use lb::ids::{NicId, Tick, WorkerId};
-use lb::rss::{HashFields, Rss};
+use lb::rss::{HashFields, Hashed, Rss};
 use lb::steer::Owner;
 use lb::toeplitz::Toeplitz;
-use wire::{Fragment, Frame, L4, Mac, Outcome, TcpFlags, VecFrame, build, parse};
+use wire::{FamilyId, Fragment, Frame, L4, Mac, Outcome, TcpFlags, VecFrame, build, parse};
 use zerocopy::IntoBytes;
 
 const KEY: [u8; 52] = *b"four workers, two NICs, one key: fifty-two bytes !!!";
@@ -153,16 +153,26 @@ fn tuples_and_fragments(_: NicId, frame: &VecFrame) -> WorkerId {
     }
 }
 
-/// A datagram from a client's port, whole or in two parts that come in any order.
-fn datagram(to: Mac, port: u16, id: u16, in_parts: bool) -> Vec<(NicId, VecFrame)> {
+/// A packet of a client's port, whole or in two parts that come in any order.
+fn packets(
+    to: Mac,
+    (port, protocol): (u16, L4),
+    id: u16,
+    in_parts: bool,
+) -> Vec<(NicId, VecFrame)> {
     let [client, vip]: [IpAddr; 2] = ["198.51.100.7", "192.0.2.1"].map(|a| a.parse().unwrap());
     let ip = || build::eth().src(mac_of(client)).dst(to).ip(client, vip);
+    let frame = |data: &[u8]| match protocol {
+        L4::Tcp if data.len() < 1000 => ip().tcp(port, 53).flags(TcpFlags::SYN).payload(&[]),
+        L4::Tcp => ip().tcp(port, 53).flags(TcpFlags::ACK).payload(data),
+        _ => ip().udp(port, 53).payload(data),
+    };
     if !in_parts {
-        return vec![(WAN, VecFrame::new(&ip().udp(port, 53).payload(&[7; 200])))];
+        return vec![(WAN, VecFrame::new(&frame(&[7; 200])))];
     }
-    let whole = ip().udp(port, 53).payload(&[7; 2000]);
+    let whole = frame(&[7; 2000]);
     let (first, later) = whole[34..].split_at(1480);
-    let part = |at, more| ip().id(id.into()).fragment(at, more).protocol(L4::Udp.number());
+    let part = |at, more| ip().id(id.into()).fragment(at, more).protocol(protocol.number());
     let mut frames = [part(0, true).payload(first), part(1480, false).payload(later)];
     if id.is_multiple_of(3) {
         frames.reverse();
@@ -170,21 +180,26 @@ fn datagram(to: Mac, port: u16, id: u16, in_parts: bool) -> Vec<(NicId, VecFrame
     frames.iter().map(|frame| (WAN, VecFrame::new(frame))).collect()
 }
 
-/// Sends two datagrams of each flow, one in parts and one whole; `parts_first` says of which flows
-/// it is the first.
-fn fragments_reach_the_server_of_their_flow(rss: Option<Arc<Rss>>, parts_first: fn(u16) -> bool) {
+/// Sends two packets of each flow, one in parts and one whole; `parts_first` says of which flows it
+/// is the first.
+fn fragments_reach_the_server_of_their_flow(
+    rss: Option<Arc<Rss>>,
+    protocol: L4,
+    parts_first: fn(u16) -> bool,
+) {
     let mut lab =
         Lab::new(Plan { workers: WORKERS, owner: Owner::Landing, rss, ..Plan::default() });
     lab.ensemble().land_by(tuples_and_fragments);
     lab.know_all((21..25).map(|host| IpAddr::from([10, 0, 0, host])));
-    lab.rules("-A -u 192.0.2.1:53 -s rr");
-    (21..25).for_each(|host| lab.rules(&format!("-a -u 192.0.2.1:53 -r 10.0.0.{host} -g")));
+    let service = if protocol == L4::Tcp { "-t 192.0.2.1:53" } else { "-u 192.0.2.1:53" };
+    lab.rules(&format!("-A {service} -s rr"));
+    (21..25).for_each(|host| lab.rules(&format!("-a {service} -r 10.0.0.{host} -g")));
     let wan = lab.nic("wan").unwrap().1.mac;
     for flow in 0..FLOWS {
         let mut servers = Vec::new();
         for (number, in_parts) in [parts_first(flow), !parts_first(flow)].into_iter().enumerate() {
             let id = flow * 2 + number as u16;
-            let frames = datagram(wan, 20_000 + flow, id, in_parts);
+            let frames = packets(wan, (20_000 + flow, protocol), id, in_parts);
             let (count, now) = (frames.len(), Tick::from_secs(1));
             let one = |frame| lab.receive([frame], now).sent;
             let sent: Vec<_> = frames.into_iter().flat_map(one).collect();
@@ -201,13 +216,63 @@ fn fragments_reach_the_server_of_their_flow(rss: Option<Arc<Rss>>, parts_first: 
 
 #[test]
 fn fragments_go_to_the_worker_that_whole_packets_land_on() {
-    let rss = Rss::new(&KEY, table(), &[Some(HashFields::Tuple); 2]).map(Arc::new);
-    fragments_reach_the_server_of_their_flow(rss, |flow| flow % 2 == 0);
+    let rss = || Rss::new(&KEY, table(), &[Some(HashFields::Tuple); 2]).map(Arc::new);
+    fragments_reach_the_server_of_their_flow(rss(), L4::Udp, |flow| flow % 2 == 0);
+    fragments_reach_the_server_of_their_flow(rss(), L4::Tcp, |_| false);
 }
 
 #[test]
 fn fragments_find_the_worker_of_a_known_flow_where_no_hash_is_known() {
-    fragments_reach_the_server_of_their_flow(None, |_| false);
+    fragments_reach_the_server_of_their_flow(None, L4::Tcp, |_| false);
+}
+
+#[test]
+fn a_flow_that_begins_in_fragments_has_one_connection_where_no_hash_is_known() {
+    fragments_reach_the_server_of_their_flow(None, L4::Udp, |flow| flow % 2 == 0);
+    fragments_reach_the_server_of_their_flow(rss_of_tcp(), L4::Udp, |flow| flow % 2 == 0);
+}
+
+/// What is known of NICs that hash the ports of TCP alone.
+fn rss_of_tcp() -> Option<Arc<Rss>> {
+    let families = [FamilyId::V4, FamilyId::V6].into_iter();
+    let tcp = families
+        .fold(Hashed::default(), |known, family| known.with(family, L4::Tcp, HashFields::Tuple));
+    Rss::new(&KEY, table(), &[tcp; 2]).map(Arc::new)
+}
+
+/// As NICs land frames that hash UDP by its addresses.
+fn ports_of_tcp_alone(nic: NicId, frame: &VecFrame) -> WorkerId {
+    match parse(frame.head(), frame.len()) {
+        Outcome::V4(parsed) if parsed.key().protocol == L4::Udp => WorkerId(2),
+        _ => whole_tuples(nic, frame),
+    }
+}
+
+#[test]
+fn udp_is_owned_by_port_classes_where_nics_hash_the_ports_of_tcp_alone() {
+    let plan = Plan { workers: WORKERS, rss: rss_of_tcp(), ..Plan::default() };
+    let mut lab = Lab::new(plan);
+    lab.ensemble().land_by(ports_of_tcp_alone);
+    lab.know_all(["198.51.100.7", "10.0.0.21"].map(|text| text.parse().unwrap()));
+    let service = "-u 192.0.2.1:53";
+    lab.rules(&format!("-A {service} -s rr\n-a {service} -r 10.0.0.21:53 -b"));
+    lab.rules(&format!("-P {service} -z 10.0.0.101"));
+    let lan = lab.nic("lan").unwrap().1.mac;
+    let wan = lab.nic("wan").unwrap().1.mac;
+    for flow in 0..FLOWS {
+        let asked = packets(wan, (20_000 + flow, L4::Udp), flow, false);
+        let sent = lab.receive(asked, Tick::from_secs(1)).sent;
+        let [(LAN, request)] = sent.as_slice() else { panic!("one request leaves: {sent:?}") };
+        let Outcome::V4(parsed) = parse(request.head(), request.len()) else { panic!() };
+        let local = parsed.key().tuple.source();
+        let server: IpAddr = "10.0.0.21".parse().unwrap();
+        let eth = build::eth().src(mac_of(server)).dst(lan).ip(server, IpAddr::from(local.addr));
+        let reply = VecFrame::new(&eth.udp(53, local.port.get()).payload(b"x"));
+        let sent = lab.receive([(LAN, reply)], Tick::from_secs(1)).sent;
+        assert!(matches!(sent.as_slice(), [(WAN, _)]), "{sent:?}");
+        let owner = WorkerId(local.port.get() % WORKERS);
+        assert!(lab.ensemble().figures().workers()[usize::from(owner.0)].connections.value() > 0);
+    }
 }
 
 #[test]

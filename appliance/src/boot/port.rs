@@ -4,7 +4,7 @@
 use control::config::{self, Config};
 use dpdk::{Descriptors, Eal, Nic, NicConfig, NicInfo, Pool, Queues};
 use lb::network::NicFacts;
-use lb::rss::HashFields;
+use lb::rss::Hashed;
 use tracing::{info, warn};
 use wire::Eth;
 
@@ -20,7 +20,7 @@ pub(super) struct Port {
     pub(super) queues: Queues,
     pub(super) host: Option<HostInterface>,
     /// What of a packet chooses its receive queue, as far as it is known.
-    pub(super) hashes: Option<HashFields>,
+    pub(super) hashes: Hashed,
 }
 
 impl Port {

@@ -3,11 +3,11 @@
 
 use control::config::{Config, Nic, Owner};
 use lb::ids::WorkerId;
-use lb::rss::{HashFields, Rss};
+use lb::rss::{HashFields, Hashed, Rss};
 use lb::toeplitz::Toeplitz;
 
 use super::Finding;
-use crate::shares::{Share, hashed};
+use crate::shares::{Share, handed_over, hashed};
 
 /// What the configuration decides, if the NICs can do what it asks of them.
 pub(super) fn wiring(config: &Config) -> Vec<Finding> {
@@ -26,29 +26,30 @@ pub(super) fn wiring(config: &Config) -> Vec<Finding> {
     })];
     let fields: Vec<_> = config.nics.iter().map(|nic| asked_for(nic, workers)).collect();
     let rss = Rss::new(&[0; Toeplitz::KEY_MIN], vec![WorkerId(0)], &fields);
-    for (nic, fields) in config.nics.iter().zip(fields) {
-        findings.push(of_nic(config, nic, rss.as_ref(), fields));
+    for (nic, hashes) in config.nics.iter().zip(fields) {
+        findings.push(of_nic(config, nic, rss.as_ref(), hashes));
     }
     findings
 }
 
 /// What a NIC hashes if it can what is asked of it: a queue for each worker is needed, too.
-fn asked_for(nic: &Nic, workers: u16) -> Option<HashFields> {
-    (nic.queues == workers).then_some(nic.rss.fields.unwrap_or(HashFields::Tuple))
+fn asked_for(nic: &Nic, workers: u16) -> Hashed {
+    (nic.queues == workers).then_some(nic.rss.fields.unwrap_or(HashFields::Tuple)).into()
 }
 
-fn of_nic(config: &Config, nic: &Nic, rss: Option<&Rss>, fields: Option<HashFields>) -> Finding {
-    let share = Share::of(&config.workers, rss, fields);
+fn of_nic(config: &Config, nic: &Nic, rss: Option<&Rss>, hashes: Hashed) -> Finding {
     let what = format!(
-        "NIC {}: if it hashes {}, workers hand over about {share}",
+        "NIC {}: if it hashes {}, workers hand over about {}",
         nic.name,
-        hashed(fields)
+        hashed(hashes),
+        handed_over(&config.workers, rss, hashes)
     );
     if nic.queues < config.workers.count {
         let remedy = format!("set [[nic]] queues = {}, if it has as many", config.workers.count);
         return Finding::warn(what, remedy);
     }
-    let can_be_better = share.requests > 0 && share.nat_replies > 0;
+    let shares = Share::all(&config.workers, rss, hashes);
+    let can_be_better = shares.iter().any(|share| share.requests > 0 && share.nat_replies > 0);
     if can_be_better && nic.rss.fields.is_none() {
         return Finding::warn(
             what,
