@@ -58,8 +58,8 @@ SERVER OPTIONS:
 
 LIST OPTIONS:
   -n --numeric               numbers instead of names
-  -c --connection            connections; of some clients or a virtual address only with
-                             --client ADDRESS[/LENGTH], --vip ADDRESS[:PORT]
+  -c --connection            connections; only some of them with --client ADDRESS[/LENGTH],
+                             --vip ADDRESS[:PORT], --mark MARK, --server ADDRESS[:PORT]
   --stats, --rate            counters; the same per second
   -X --exact                 large numbers in full
   --thresholds, --persistent-conn, --tun-info    other columns

@@ -77,12 +77,14 @@ pub(crate) enum Opt {
     Atomic,
     Client,
     Vip,
+    OfMark,
+    OfServer,
 }
 
 impl Opt {
     /// Every option with the name that errors give it.
     #[rustfmt::skip]
-    const NAMES: [(Self, &'static str); 40] = [
+    const NAMES: [(Self, &'static str); 42] = [
         (Self::Numeric, "numeric"), (Self::Connection, "connection"),
         (Self::Service, "service-address"), (Self::Scheduler, "scheduler"),
         (Self::Persistent, "persistent"), (Self::Netmask, "netmask"),
@@ -102,6 +104,7 @@ impl Opt {
         (Self::LocalAddress, "local-address"), (Self::LocalInterface, "ifname"),
         (Self::Mss, "mss"), (Self::Atomic, "atomic"),
         (Self::Client, "client"), (Self::Vip, "vip"),
+        (Self::OfMark, "mark"), (Self::OfServer, "server"),
     ];
 
     /// Every option, in the order in which errors look at them.
@@ -250,6 +253,8 @@ const SPELLINGS: &[Spelling] = &[
     both("connection", 'c', Just(Opt::Connection), Bare),
     long("client", Just(Opt::Client), Required),
     long("vip", Just(Opt::Vip), Required),
+    long("mark", Just(Opt::OfMark), Required),
+    long("server", Just(Opt::OfServer), Required),
     long("timeout", Just(Opt::Timeout), Bare),
     long("daemon", Just(Opt::Daemon), Bare),
     long("stats", Just(Opt::Stats), Bare),
@@ -339,7 +344,12 @@ const LIST_OPTIONS: &[Opt] = &[
     Opt::TunnelInfo,
     Opt::Client,
     Opt::Vip,
+    Opt::OfMark,
+    Opt::OfServer,
 ];
+
+/// What chooses connections, with `-c`.
+pub(crate) const CONNECTION_OPTIONS: [Opt; 4] = [Opt::Client, Opt::Vip, Opt::OfMark, Opt::OfServer];
 
 const DAEMON_OPTIONS: &[Opt] = &[
     Opt::McastInterface,

@@ -15,7 +15,7 @@ pub use error::ParseError;
 use crate::capture;
 use crate::command::{Columns, Command, DaemonRole, DaemonSpec, Format, Subject, VirtualService};
 use crate::names::Names;
-use crate::options::{self, Given, Opt, Token, Verb};
+use crate::options::{self, CONNECTION_OPTIONS, Given, Opt, Token, Verb};
 use crate::scan::Scanner;
 use crate::sysctl::Request;
 use crate::values;
@@ -177,7 +177,7 @@ fn list(service: Option<VirtualService>, draft: &Draft<'_>) -> Result<Command, P
     {
         return Err(ParseError::ListConflict);
     }
-    if given.any(&[Opt::Client, Opt::Vip]) && !given.contains(Opt::Connection) {
+    if given.any(&CONNECTION_OPTIONS) && !given.contains(Opt::Connection) {
         return Err(ParseError::NoConnections);
     }
     let subject = if given.contains(Opt::Connection) {

@@ -207,10 +207,17 @@ impl Words {
         if let Some(Prefix { address, len }) = filter.client {
             self.pair("--client", format_args!("{address}/{len}"));
         }
-        match (filter.vip, filter.vport) {
-            (Some(vip), port) => self.pair("--vip", SocketAddr::new(vip, port.unwrap_or_default())),
-            _ => self,
+        if let Some(vip) = filter.vip {
+            self.pair("--vip", SocketAddr::new(vip, filter.vport.unwrap_or_default()));
         }
+        if let Some(mark) = filter.mark {
+            self.pair("--mark", mark);
+        }
+        if let Some(server) = filter.server {
+            let port = filter.server_port.unwrap_or_default();
+            self.pair("--server", SocketAddr::new(server, port));
+        }
+        self
     }
 
     fn format(&mut self, format: &Format) -> &mut Self {

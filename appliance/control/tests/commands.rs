@@ -139,11 +139,16 @@ prop_compose! {
     fn filter()(
         client in option::of(prop_oneof![(v4(), 0..=32u8), (v6(), 0..=128u8)]),
         vip in option::of((address(), option::of(1..=u16::MAX))),
+        mark in option::of(1..=u32::MAX),
+        server in option::of((address(), option::of(1..=u16::MAX))),
     ) -> ConnFilter {
         ConnFilter {
             client: client.map(|(address, len)| Prefix { address, len }),
             vip: vip.map(|(vip, _)| vip),
             vport: vip.and_then(|(_, port)| port),
+            mark,
+            server: server.map(|(server, _)| server),
+            server_port: server.and_then(|(_, port)| port),
         }
     }
 }

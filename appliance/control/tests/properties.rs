@@ -25,6 +25,7 @@ const WORDS: &[&str] = &[
     "2001:db8::9", "rr", "wrr", "lc", "wlc", "sh", "sh-port", "gue", "ipip", "0", "1", "7", "60",
     "255.255.255.0", "64", "--", "-", "", "a b", "\"", "-mw7", "-At192.0.2.1:80", "--weight=5",
     ".", "\u{e9}", "--atomic", "--client", "198.51.100.0/24", "--vip", "--mss", "auto", "1400",
+    "--mark", "--server",
     "--sysctl", "drop_entry=1", "--sched-flags", "sh-fallback", "flag-3", "mh", "sip", "none",
 ];
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::conn::ConnRecord;
 use crate::network::Prefix;
+use crate::service::{ServerKey, ServiceKey};
 use crate::templates::TemplateRecord;
 
 /// What a connection must have to be listed; all of it.
@@ -16,12 +17,29 @@ pub struct ConnFilter {
     pub vip: Option<IpAddr>,
     /// This virtual port, 1 or more.
     pub vport: Option<u16>,
+    /// The service of this firewall mark, of either family.
+    pub mark: Option<u32>,
+    /// This real server's address.
+    pub server: Option<IpAddr>,
+    /// This port of the real server, 1 or more.
+    pub server_port: Option<u16>,
 }
 
 impl ConnFilter {
-    /// Whether a connection is to be listed.
+    /// Whether a connection is to be listed as far as its worker can tell; what of its server
+    /// counts, [`Self::wants_server`] knows.
     pub fn wants(&self, record: &ConnRecord) -> bool {
         self.is_for(record.client.ip(), record.vip.ip(), record.vip.port())
+    }
+
+    /// Whether what is of this service, and listed with this server, is to be listed.
+    pub fn wants_server(&self, service: &ServiceKey, server: &ServerKey) -> bool {
+        let ServerKey { address, port } = *server;
+        let is_marked =
+            |wanted| matches!(service, ServiceKey::Mark { mark, .. } if *mark == wanted);
+        self.mark.is_none_or(is_marked)
+            && self.server.is_none_or(|wanted| wanted == address)
+            && self.server_port.is_none_or(|wanted| wanted == port)
     }
 
     /// Whether a persistence template is to be listed; one of a mark has no virtual address.
@@ -91,6 +109,25 @@ mod tests {
             let filter = ConnFilter { client, ..ConnFilter::default() };
             assert_eq!(filter.wants(&connection), wanted, "/{len}");
         }
+    }
+
+    #[test]
+    fn a_service_of_a_mark_and_a_server_are_told_by_their_names() {
+        let server = ServerKey { address: [10, 0, 0, 11].into(), port: 0 };
+        let marked = ServiceKey::Mark { mark: 7, family: wire::FamilyId::V6 };
+        let filter = |mark, last| ConnFilter {
+            mark,
+            server: Some([10, 0, 0, last].into()),
+            ..ConnFilter::default()
+        };
+        assert!(filter(Some(7), 11).wants_server(&marked, &server));
+        assert!(filter(None, 11).wants_server(&marked, &server));
+        assert!(!filter(Some(8), 11).wants_server(&marked, &server));
+        assert!(!filter(Some(7), 12).wants_server(&marked, &server));
+        let port = |wanted| ConnFilter { server_port: Some(wanted), ..filter(None, 11) };
+        let server = ServerKey { port: 80, ..server };
+        assert!(port(80).wants_server(&marked, &server));
+        assert!(!port(81).wants_server(&marked, &server));
     }
 
     #[test]

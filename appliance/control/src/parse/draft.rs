@@ -130,6 +130,13 @@ impl<'a> Draft<'a> {
                 self.connections.vip = Some(found.address);
                 self.connections.vport = found.port.filter(|port| *port != 0);
             }
+            Opt::OfMark => self.connections.mark = Some(mark(text)?),
+            Opt::OfServer => {
+                let found = values::endpoint(text, None, self.names);
+                let found = found.ok_or(ParseError::OfServer)?;
+                self.connections.server = Some(found.address);
+                self.connections.server_port = found.port.filter(|port| *port != 0);
+            }
             Opt::Mss => self.mss = Some(mss(text)?),
             Opt::Server => self.take_server(text)?,
             Opt::Weight => self.weight = count(text, ParseError::Weight)?,
@@ -173,8 +180,7 @@ impl<'a> Draft<'a> {
     }
 
     fn take_mark(&mut self, text: &str) -> Result<(), ParseError> {
-        let mark = values::number(text, 1, u32::MAX.into()).and_then(|n| u32::try_from(n).ok());
-        self.mark = Some(mark.ok_or_else(|| ParseError::Mark(text.to_owned()))?);
+        self.mark = Some(mark(text)?);
         self.transport = Some(Transport::Tcp);
         self.family = FamilyId::V4;
         Ok(())
@@ -351,6 +357,11 @@ fn mss(text: &str) -> Result<Mss, ParseError> {
         return Ok(Mss::Auto);
     }
     within(text, MSS_MIN, ParseError::Mss).map(Mss::Bytes)
+}
+
+fn mark(text: &str) -> Result<u32, ParseError> {
+    let mark = values::number(text, 1, u32::MAX.into()).and_then(|n| u32::try_from(n).ok());
+    mark.ok_or_else(|| ParseError::Mark(text.to_owned()))
 }
 
 /// Reads `ADDRESS` or `ADDRESS/LENGTH`.

@@ -102,8 +102,11 @@ pub enum ParseError {
     /// `--vip`.
     #[error("illegal virtual address[:port] specified")]
     Vip,
-    /// `--client` or `--vip` without `-c`.
-    #[error("--client and --vip choose connections; give -c with them")]
+    /// `--server`.
+    #[error("illegal real server address[:port] specified")]
+    OfServer,
+    /// What chooses connections, without `-c`.
+    #[error("--client, --vip, --mark and --server choose connections; give -c with them")]
     NoConnections,
     /// `--mss`.
     #[error("illegal mss specified; auto, or 536 to 65535 bytes")]
