@@ -140,9 +140,6 @@ fn deviation(case: &Case) -> Option<&'static str> {
 
 /// Why a case is not put through a replay; none if it is.
 fn out_of_scope(case: &Case) -> Option<String> {
-    if case.settings.iter().any(|setting| setting == "schedule_icmp = 1") {
-        return Some("the kernel's schedule_icmp = 1".to_owned());
-    }
     let unread = case.frames.iter().find_map(|line| line.frame.as_ref().err())?;
     match unread.as_str() {
         "frag" => Some("a recording that does not show what is in fragments".to_owned()),
@@ -166,7 +163,8 @@ fn is_hosts(case: &Case) -> bool {
 /// The keys of `[ipvs]` that make the director as odd as the kernel was in a case.
 fn knobs(case: &Case) -> String {
     let mut settings = case.settings.clone();
-    settings.retain(|setting| ["pmtu_disc = 0", "nat_icmp_send = 1"].contains(&setting.as_str()));
+    const ODD: [&str; 3] = ["pmtu_disc = 0", "nat_icmp_send = 1", "schedule_icmp = 1"];
+    settings.retain(|setting| ODD.contains(&setting.as_str()));
     format!("[ipvs]\n{}\n", settings.join("\n"))
 }
 

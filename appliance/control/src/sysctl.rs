@@ -42,7 +42,7 @@ pub enum SysctlError {
         found: String,
     },
     /// A setting that nothing here follows.
-    #[error("net.ipv4.vs.{} is always {} in this release{}", _0.name, _0.value, _0.instead)]
+    #[error("net.ipv4.vs.{} is always {} in this release", _0.name, _0.value)]
     Fixed(&'static Fixed),
 }
 
@@ -51,23 +51,16 @@ pub enum SysctlError {
 pub struct Fixed {
     name: &'static str,
     value: &'static str,
-    /// What serves the same end, after a semicolon.
-    instead: &'static str,
 }
 
 impl Fixed {
     const fn new(name: &'static str, value: &'static str) -> Self {
-        Self { name, value, instead: "" }
+        Self { name, value }
     }
 }
 
-static FIXED: [Fixed; 11] = [
+static FIXED: [Fixed; 10] = [
     Fixed::new("backup_only", "0"),
-    Fixed {
-        name: "cache_bypass",
-        value: "0",
-        instead: "; with the scheduler fo, a server of lower weight takes what the others cannot",
-    },
     Fixed::new("conntrack", "0"),
     Fixed::new("ignore_tunneled", "0"),
     Fixed::new("sync_persist_mode", "0"),
@@ -200,8 +193,6 @@ mod tests {
         let range = "net.ipv4.vs.sloppy_tcp: '2' is not a number from 0 to 1: Whether any TCP";
         assert!(said("sloppy_tcp=2").starts_with(range), "{}", said("sloppy_tcp=2"));
         assert_eq!(said("conntrack=1"), "net.ipv4.vs.conntrack is always 0 in this release");
-        let instead = "is always 0 in this release; with the scheduler fo, a server of lower";
-        assert!(said("cache_bypass=1").contains(instead), "{}", said("cache_bypass=1"));
         assert!(said("secure_tcp=").contains("'' is not a number from 0 to 3"));
     }
 

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use wire::{Endpoint, L4, Parsed, Port, TcpFlags};
+use wire::{Endpoint, FlowKey, L4, Parsed, Port, TcpFlags};
 
 use crate::action::{Ends, connect};
 use crate::conn::{Conn, Direction};
@@ -20,7 +20,7 @@ use crate::ids::{NicId, ServerId, Tick};
 use crate::knobs::Knob;
 use crate::local_ports::{self, LocalPorts, Wanted};
 use crate::marks::MarkRules;
-use crate::persist::Persister;
+use crate::persist::{Persister, payload};
 use crate::random::Random;
 use crate::sched::{self, Request};
 use crate::service::{FTP, ForwardMode, ServiceKey};
@@ -102,15 +102,45 @@ impl<'a> Admitter<'a, '_> {
         if is_no_opening || client.port.get() == FTP_DATA || is_beside_ftp(service, vip.port) {
             return Admission::NotOurs;
         }
+        self.admit_to(flows, service, &key, || payload(parsed, head))
+    }
+
+    /// Judges an ICMP error about a packet of no connection, which `key` names as one of its
+    /// requests would: whatever the packet was, it may open one (`schedule_icmp`).
+    pub(crate) fn admit_error<F: Balanced>(
+        &mut self,
+        flows: &Flows<'_, F>,
+        key: &FlowKey<F>,
+        nic: NicId,
+    ) -> Admission<'a, F> {
+        let (client, vip) = (key.tuple.source(), key.tuple.destination());
+        let services = self.snapshot.services.family::<F>();
+        match services.find(key.protocol, vip, || self.marks.mark(key, nic)) {
+            Some(service) if client.port.get() != FTP_DATA && !is_beside_ftp(service, vip.port) => {
+                self.admit_to(flows, service, key, || None)
+            }
+            _ => Admission::NotOurs,
+        }
+    }
+
+    /// Admits a flow to a service, if it has a server for it.
+    #[inline]
+    fn admit_to<'h, F: Balanced>(
+        &mut self,
+        flows: &Flows<'_, F>,
+        service: &ServiceView,
+        key: &FlowKey<F>,
+        payload: impl FnOnce() -> Option<&'h [u8]>,
+    ) -> Admission<'a, F> {
         if self.defence.drops_packet() {
             return Admission::Refused(DropReason::Defence);
         }
-        if !may_open(client, vip) {
+        if !may_open(key.tuple.source(), key.tuple.destination()) {
             return Admission::Refused(DropReason::BadSource);
         }
-        let opening = self.choose(service, parsed, head).and_then(|chosen| {
+        let opening = self.choose(service, key, payload).and_then(|chosen| {
             let template = chosen.template;
-            self.open(flows, service, parsed, &chosen).inspect_err(|_| self.leave(template))
+            self.open(flows, service, key, &chosen).inspect_err(|_| self.leave(template))
         });
         match opening {
             Ok(opening) => Admission::Open(opening),
@@ -119,13 +149,13 @@ impl<'a> Admitter<'a, '_> {
     }
 
     /// The server of a new connection: its client's, or the scheduler's choice.
-    fn choose<F: Balanced>(
+    fn choose<'h, F: Balanced>(
         &mut self,
         service: &ServiceView,
-        parsed: &Parsed<F>,
-        head: &[u8],
+        key: &FlowKey<F>,
+        payload: impl FnOnce() -> Option<&'h [u8]>,
     ) -> Result<Chosen, DropReason> {
-        let tuple = parsed.key().tuple;
+        let tuple = key.tuple;
         let asked = tuple.dport;
         let own_port = match service.key {
             ServiceKey::Endpoint { port, .. } => asked.get() == port,
@@ -138,6 +168,7 @@ impl<'a> Admitter<'a, '_> {
             now: self.now,
             draw: self.random.draw(),
             keyed: self.keyed,
+            knobs: &self.snapshot.knobs,
         };
         let pick = || {
             let chosen = sched::pick(service, &self.snapshot.servers, self.counts, &request);
@@ -147,7 +178,7 @@ impl<'a> Admitter<'a, '_> {
             Some(persistence) => {
                 let Self { snapshot, counts, keyed, now, .. } = *self;
                 let persister = Persister { snapshot, counts, keyed, now };
-                let key = persister.key(service, persistence.mask, parsed, head)?;
+                let key = persister.key(service, persistence.mask, key, payload)?;
                 let (held, how) = persister.hold(persistence, &key, pick)?;
                 (held.server, Some(held.id), Some(how))
             }
@@ -175,10 +206,9 @@ impl<'a> Admitter<'a, '_> {
         &mut self,
         flows: &Flows<'_, F>,
         service: &ServiceView,
-        parsed: &Parsed<F>,
+        key: &FlowKey<F>,
         chosen: &Chosen,
     ) -> Result<Opening<'a, F>, DropReason> {
-        let key = parsed.key();
         let (client, vip) = (key.tuple.source(), key.tuple.destination());
         let view = self.snapshot.server(chosen.id).ok_or(DropReason::ServerRemoved)?;
         let server = endpoint(view, Endpoint { port: chosen.port, ..vip });

@@ -51,6 +51,9 @@ pub(crate) struct Expiry {
     pub(crate) more: bool,
 }
 
+/// How long a connection waits for its first packet, in seconds (`ip_vs_conn_new`).
+const EXPECTED_S: u32 = 3;
+
 /// Where a listing of connections goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(u32);
@@ -116,8 +119,8 @@ impl<'m, F: Balanced> Flows<'m, F> {
         self.cold.get(id.index()).is_some_and(|cold| cold.template.is_some())
     }
 
-    /// Adds a connection whose first packet, from the client, was not found by `probe` and has these
-    /// control bits: its state and deadline are those after that packet. From now on its
+    /// Adds a connection whose first packet, from the client, was not found by `probe` and has
+    /// these control bits: its state and deadline are those after that packet. From now on its
     /// persistence template, if it has one, is held by it.
     pub(crate) fn open(
         &mut self,
@@ -130,6 +133,33 @@ impl<'m, F: Balanced> Flows<'m, F> {
         conn.refresh(regime.now, regime.timeouts.of(state));
         conn.count_request();
         let assures = assures(state, Direction::Request);
+        self.enter((conn, template), probe, assures, regime)
+    }
+
+    /// Adds a connection that no packet was of yet; it ends soon unless one comes.
+    pub(crate) fn expect(
+        &mut self,
+        (mut conn, template): (Conn<F>, Option<TemplateId>),
+        regime: &Regime<'_>,
+    ) -> Result<ConnId, DropReason> {
+        if conn.protocol() == L4::Udp {
+            conn.set_state(State::Udp);
+        }
+        conn.refresh(regime.now, EXPECTED_S);
+        let probe = self.conns.probe(&conn.key(Direction::Request));
+        self.enter((conn, template), probe, false, regime)
+    }
+
+    /// Adds a connection; `assures` says that its template is told of it already.
+    #[inline(always)]
+    fn enter(
+        &mut self,
+        (mut conn, template): (Conn<F>, Option<TemplateId>),
+        probe: Probe,
+        assures: bool,
+        regime: &Regime<'_>,
+    ) -> Result<ConnId, DropReason> {
+        let state = conn.state();
         conn.set_unassured(template.is_some() && !assures);
         let reply = self.make_way(&conn, regime.now, regime.counts);
         let id = reply.and_then(|reply| self.insert(conn, [probe, reply], regime));

@@ -52,6 +52,8 @@ knobs! {
         "Of how many packets that would open a connection drop_packet = 3 drops one; 0 for none.";
     Amemthresh "amemthresh" 1024 COUNT,
         "Free connection entries of a worker under which the automatic defences begin.";
+    CacheBypass "cache_bypass" 0 OFF_ON,
+        "Whether a marked packet whose service has no server goes where it was sent, by the host.";
     ConnReuseMode "conn_reuse_mode" 1 0..=3,
         "Which connections a SYN from their client begins anew: 0 none, else those in TIME_WAIT \
          and CLOSE, with bit 1 also those in FIN_WAIT whose replies are not seen.";
@@ -75,7 +77,7 @@ knobs! {
     RunEstimation "run_estimation" 1 OFF_ON,
         "Whether the figures of --stats and --rate are kept up to date.";
     ScheduleIcmp "schedule_icmp" 0 OFF_ON,
-        "Whether an ICMP error may open a connection.";
+        "Whether an ICMP error about an unknown connection opens it, and goes to its server.";
     SecureTcp "secure_tcp" 0 DEFENCE,
         "Which TCP state table is used, the second being wary of half-open connections: 0 the \
          first, 1 and 2 the second when entries run out, 3 the second.";

@@ -18,7 +18,7 @@ use crate::ids::ConnId;
 use crate::knobs::Knob;
 use crate::service::ServiceKey;
 use crate::snapshot::ServerView;
-use crate::stage::{Fate, Item, Stage};
+use crate::stage::{Fate, Item, Stage, punt};
 use crate::tcp_state::State;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Choice, Fact, Matched, Meeting, Persisted, Witness};
@@ -90,21 +90,13 @@ impl<'a, W: Witness> Stage<'a, W> {
         if self.origin == Origin::Worker && owner(self) != self.counters.worker {
             return Err(Fate::Settled(Verdict::HandOff(owner(self), item.nic)));
         }
-        let mut admitter = Admitter {
-            snapshot: self.snapshot,
-            counts: self.counts,
-            ports: self.ports,
-            keyed: self.keyed,
-            marks: &self.wiring.marks,
-            now: self.now,
-            probes: &mut self.probes,
-            random: self.random,
-            defence: self.defence,
-        };
-        let admission = admitter.admit(flows, &item.parsed, item.nic, frame.head());
+        let admission = self.admitter().admit(flows, &item.parsed, item.nic, frame.head());
         self.tell_of_admission(item, &admission);
         match admission {
             Admission::NotOurs => Err(self.turn_away(item, frame)),
+            Admission::Refused(DropReason::NoServer) if self.bypasses(item) => {
+                Err(punt(self.wiring, item.nic))
+            }
             Admission::Refused(DropReason::NoServer) => {
                 let (reason, error) = (DropReason::NoServer, Error::PortUnreachable);
                 Err(self.answer(item, frame, Direction::Request, reason, error))
@@ -127,6 +119,22 @@ impl<'a, W: Witness> Stage<'a, W> {
                 }
                 Ok((hit, Some(server)))
             }
+        }
+    }
+
+    /// What judges whoever asks for a connection.
+    #[inline(always)]
+    pub(crate) fn admitter(&mut self) -> Admitter<'a, '_> {
+        Admitter {
+            snapshot: self.snapshot,
+            counts: self.counts,
+            ports: self.ports,
+            keyed: self.keyed,
+            marks: &self.wiring.marks,
+            now: self.now,
+            probes: &mut self.probes,
+            random: self.random,
+            defence: self.defence,
         }
     }
 

@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use wire::{Family, L4, Parsed};
+use wire::{Family, FlowKey, L4, Parsed};
 
 use crate::call_id;
 use crate::counters::ServerCounts;
@@ -61,14 +61,13 @@ impl Persister<'_> {
     }
 
     /// What names the client's template.
-    pub(crate) fn key<F: Family>(
+    pub(crate) fn key<'h, F: Family>(
         &self,
         service: &ServiceView,
         mask: ClientMask,
-        parsed: &Parsed<F>,
-        head: &[u8],
+        packet: &FlowKey<F>,
+        payload: impl FnOnce() -> Option<&'h [u8]>,
     ) -> Result<TemplateKey, DropReason> {
-        let packet = parsed.key();
         let client = masked(packet.tuple.src.into(), mask);
         let key = match service.key {
             ServiceKey::Mark { mark, .. } => TemplateKey::mark(client, mark),
@@ -81,7 +80,7 @@ impl Persister<'_> {
         let call = match service.options.engine {
             None => None,
             Some(Engine::Sip) => {
-                let datagram = payload(parsed, head).filter(|_| packet.protocol == L4::Udp);
+                let datagram = (packet.protocol == L4::Udp).then(payload).flatten();
                 let found = datagram.and_then(call_id::find).ok_or(DropReason::NoCallId)?;
                 Some(CallId::new(found, self.keyed))
             }
@@ -110,7 +109,7 @@ fn masked(client: IpAddr, mask: ClientMask) -> IpAddr {
 }
 
 /// The payload of a datagram, as far as the first segment has it.
-fn payload<'h, F: Family>(parsed: &Parsed<F>, head: &'h [u8]) -> Option<&'h [u8]> {
+pub(crate) fn payload<'h, F: Family>(parsed: &Parsed<F>, head: &'h [u8]) -> Option<&'h [u8]> {
     let end = (parsed.l3() + parsed.ip_len()).min(head.len());
     head.get(parsed.l4() + size_of::<wire::Udp>()..end)
 }

@@ -9,6 +9,8 @@
 //!
 //! A connection lives no longer for an error, and its state does not move.
 
+mod scheduled;
+
 use wire::icmp_error::{self, AnyError, IcmpError};
 use wire::{Family, FamilyId, FlowKey, Frame, V4, V6, icmp};
 
@@ -85,7 +87,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         self.keep_or_hand_off(&key, (index, nic))?;
         let Some((id, direction)) = flows.conns().look_up(&key) else {
             self.witness.note(index, || Fact::NotFound);
-            return Err(self.elsewhere(&key, nic));
+            return self.schedule_error(flows, error, &key, (index, nic), frame);
         };
         let conn = flows.conns().conn(id).ok_or(DropReason::Bug)?;
         self.witness

@@ -34,6 +34,7 @@ use std::net::IpAddr;
 use crate::counters::ServerCounts;
 use crate::hash::Keyed;
 use crate::ids::Tick;
+use crate::knobs::Knobs;
 use crate::service::Service;
 use crate::snapshot::{Candidate, ServerView, ServiceView};
 use conhash::Ring;
@@ -125,6 +126,8 @@ pub struct Request<'a> {
     pub draw: u64,
     /// The hash function that no stranger knows, the same for all workers.
     pub keyed: &'a Keyed,
+    /// The settings of the moment.
+    pub knobs: &'a Knobs,
 }
 
 impl Request<'_> {

@@ -41,6 +41,17 @@ impl<W: Witness> Stage<'_, W> {
         }
     }
 
+    /// Whether a packet of a service without server goes where it was sent (`cache_bypass`): one
+    /// that a rule marked, and that is to nobody here. The host sends it on, as it does its others.
+    #[cold]
+    pub(crate) fn bypasses<F: Balanced>(&self, item: &Item<F>) -> bool {
+        if !self.regime.knobs.is_on(Knob::CacheBypass) || self.is_vip(item) {
+            return false;
+        }
+        let services = self.snapshot.services.family::<F>();
+        services.is_marked(|| self.wiring.marks.mark(&item.parsed.key(), item.nic()))
+    }
+
     /// Whether a packet is of a NAT server that is to be told that nobody knows its connection.
     fn knows_sender<F: Balanced>(&self, item: &Item<F>) -> bool {
         if !self.regime.knobs.is_on(Knob::NatIcmpSend) {

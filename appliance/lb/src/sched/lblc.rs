@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::locality::{Entry, Table};
 use super::{Request, Roster, wlc};
+use crate::knobs::Knob;
 use crate::snapshot::Candidate;
 
 /// A destination's server: 40 bits of the destination's hash, 24 bits of the server's slot plus
@@ -68,7 +69,8 @@ pub(super) fn pick<'a>(
     request: &Request<'_>,
 ) -> Option<&'a Candidate> {
     let hash = request.destination_hash();
-    let known = table.find(hash, request.now);
+    let kept_s = request.knobs.value(Knob::LblcExpiration);
+    let known = table.find(hash, request.now, kept_s);
     let entry = known.or_else(|| table.place(hash, request.now));
     let seen = entry.map_or(0, |entry| entry.word.load(Ordering::Relaxed));
     if let Some(candidate) = known.and(Lodging::slot(seen)).and_then(|slot| roster.by_slot(slot))

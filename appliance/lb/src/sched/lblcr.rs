@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Locality-based least connections with replication (`ip_vs_lblcr.c`): a destination address keeps
 //! a set of servers, of which the one with the fewest connections per weight is chosen. When that
-//! is busy, another server joins the set; when the set was not changed for 24 hours, its busiest
-//! server leaves it.
+//! is busy, another server joins the set; when the set was not changed for
+//! `lblcr_expiration`, its busiest server leaves it.
 //!
 //! All workers of a service share one table of fixed size. A set has room for twelve servers; one
 //! more serves its connection without being remembered.
@@ -10,9 +10,10 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::lblc::is_busy;
-use super::locality::{Entry, KEPT_S, Table, seconds};
+use super::locality::{Entry, Table, seconds};
 use super::{Request, Roster, wlc};
 use crate::ids::Tick;
+use crate::knobs::Knob;
 use crate::snapshot::Candidate;
 
 /// Servers of a set at most: an entry is one cache line.
@@ -89,10 +90,10 @@ impl Party {
         }
     }
 
-    /// Lets the busiest leave a set that was not changed for long.
-    fn shrink(&self, roster: &Roster<'_>, now: Tick) {
+    /// Lets the busiest leave a set that was not changed for `kept_s` seconds.
+    fn shrink(&self, roster: &Roster<'_>, now: Tick, kept_s: u32) {
         let unchanged_s = seconds(now).saturating_sub(self.changed_s.load(Ordering::Relaxed));
-        if unchanged_s <= KEPT_S || self.members(roster).count() < 2 {
+        if unchanged_s <= kept_s || self.members(roster).count() < 2 {
             return;
         }
         let weighted = self.members(roster).filter(|member| member.weight > 0);
@@ -114,12 +115,13 @@ pub(super) fn pick<'a>(
 ) -> Option<&'a Candidate> {
     let hash = request.destination_hash();
     let now = request.now;
-    let known = table.find(hash, now);
+    let kept_s = request.knobs.value(Knob::LblcrExpiration);
+    let known = table.find(hash, now, kept_s);
     let set = known.or_else(|| table.place(hash, now));
     if let Some(set) = known {
         let takes = set.members(roster).filter(|member| roster.takes(member));
         let least = roster.least(takes, |member| roster.overhead(member));
-        set.shrink(roster, now);
+        set.shrink(roster, now, kept_s);
         if let Some(least) = least
             && !is_busy(roster, least)
         {

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::ids::Tick;
 
-/// How long a destination is remembered without a connection, in seconds (`lblc_expiration`).
-pub(super) const KEPT_S: u32 = 24 * 60 * 60;
 /// What is over is forgotten at every multiple of this many seconds, as in the kernel.
 const CHECK_S: u32 = 30 * 60;
 /// Entries of one set.
@@ -50,12 +48,13 @@ impl<E: Entry> Table<E> {
         Self((0..sets).map(|_| Default::default()).collect())
     }
 
-    /// The entry of a destination, if it was looked up not too long ago; it is now.
-    pub(super) fn find(&self, hash: u64, now: Tick) -> Option<&E> {
+    /// The entry of a destination, if the last check within `kept_s` seconds of its last look-up
+    /// left it there; it is looked up now.
+    pub(super) fn find(&self, hash: u64, now: Tick, kept_s: u32) -> Option<&E> {
         let found = self.set(hash).iter().find(|entry| entry.is_of(hash))?;
         let checked_s = seconds(now) / CHECK_S * CHECK_S;
         let used_s = found.used_s().load(Ordering::Relaxed);
-        if checked_s > used_s.saturating_add(KEPT_S) {
+        if checked_s > used_s.saturating_add(kept_s) {
             return None;
         }
         found.touch(now);

@@ -8,6 +8,7 @@ mod recorded;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::knobs::Knob;
 use desk::Desk;
 
 fn client(number: u32) -> IpAddr {
@@ -121,8 +122,8 @@ fn twos_spreads_by_weight() {
 }
 
 #[test]
-fn lblc_forgets_a_destination_after_a_day_without_connections() {
-    for name in ["lblc", "lblcr"] {
+fn lblc_forgets_a_destination_at_the_check_after_its_expiration() {
+    for (name, knob) in [("lblc", Knob::LblcExpiration), ("lblcr", Knob::LblcrExpiration)] {
         let mut desk = Desk::marked(name);
         desk.add(1, 100);
         desk.add(2, 100);
@@ -132,23 +133,29 @@ fn lblc_forgets_a_destination_after_a_day_without_connections() {
         assert_eq!(desk.open(client(0), 1), first, "{name}: as long as it is used once a day");
         desk.now_s += 86_400 + 1_800;
         assert_eq!(desk.open(client(0), 1), Some(1), "{name}: by wlc again");
+        desk.knobs.set(knob, 600);
+        desk.now_s += 1_700;
+        assert_eq!(desk.open(client(0), 1), Some(1), "{name}: the check did not come yet");
+        desk.now_s += 1_800 + 600;
+        assert_eq!(desk.open(client(0), 1), Some(2), "{name}: after 10 minutes and a check");
     }
 }
 
-/// As recorded of the kernel, with an expiration of two seconds for the day.
+/// As recorded of the kernel, with an expiration of two seconds.
 #[test]
-fn lblcr_gives_up_the_busiest_server_of_a_set_that_did_not_change_for_a_day() {
+fn lblcr_gives_up_the_busiest_server_of_a_set_that_did_not_change_for_long() {
     let mut desk = Desk::new("lblcr");
+    desk.knobs.set(Knob::LblcrExpiration, 2);
     (1..=3).for_each(|server| desk.add(server, 2));
     let open = |desk: &mut Desk, count| -> Vec<u8> {
         (0..count).filter_map(|_| desk.open(client(0), 1)).collect()
     };
     assert_eq!(open(&mut desk, 5), [3, 3, 3, 2, 2]);
-    desk.now_s += 86_402;
+    desk.now_s += 4;
     assert_eq!(open(&mut desk, 3), [2, 1, 1]);
     (0..3).for_each(|_| desk.settle(3));
     assert_eq!(open(&mut desk, 4), [1, 3, 3, 3]);
-    desk.now_s += 86_402;
+    desk.now_s += 4;
     assert_eq!(open(&mut desk, 4), [1, 2, 1, 2]);
 }
 

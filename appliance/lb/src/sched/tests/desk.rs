@@ -9,6 +9,7 @@ use crate::catalog::{Catalog, Change};
 use crate::counters::{ServerCounts, Thresholds};
 use crate::hash::Keyed;
 use crate::ids::{Seed, ServerId, ServiceId, Tick, WorkerId};
+use crate::knobs::Knobs;
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::random::Random;
@@ -23,6 +24,7 @@ pub(super) struct Desk {
     pub(super) snapshot: Snapshot,
     pub(super) vip: IpAddr,
     pub(super) now_s: u64,
+    pub(super) knobs: Knobs,
     catalog: Catalog,
     network: Network,
     counts: std::sync::Arc<ServerCounts>,
@@ -71,6 +73,7 @@ impl Desk {
             snapshot: Snapshot::new(&catalog, &network, seed),
             vip: key.address().unwrap_or([192, 0, 2, 1].into()),
             now_s: 100,
+            knobs: Knobs::default(),
             catalog,
             network,
             counts: ServerCounts::new(&limits),
@@ -146,8 +149,8 @@ impl Desk {
     fn choose(&self, client: IpAddr, client_port: u16, draw: u64) -> Option<ServerId> {
         let view = self.snapshot.services.view(self.id).unwrap();
         let now = Tick::from_secs(self.now_s);
-        let Self { vip, keyed, .. } = self;
-        let request = Request { client, client_port, vip: *vip, now, draw, keyed };
+        let Self { vip, keyed, knobs, .. } = self;
+        let request = Request { client, client_port, vip: *vip, now, draw, keyed, knobs };
         pick(view, &self.snapshot.servers, &self.counts, &request).map(|candidate| candidate.id)
     }
 
