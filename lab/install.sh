@@ -14,7 +14,7 @@ build_packages=(gcc libc6-dev clang libclang-dev pkg-config libdpdk-dev)
 demo_packages=(iproute2 procps ethtool nginx libbpf-dev linux-libc-dev curl tcpdump)
 demo_packages+=(python3)
 bench_packages=(dpdk valgrind binutils)
-test_packages=(python3-pytest python3-pytest-xdist python3-scapy tshark util-linux)
+test_packages=(lua5.3 python3-pytest python3-pytest-xdist python3-scapy tshark util-linux)
 
 policy=/usr/sbin/policy-rc.d
 kept_policy=

@@ -26,5 +26,5 @@ for number, size in ipairs(SIZES) do
     })
 end
 pktgen.set("0", "seq_cnt", #SIZES)
-traffic.trial("0", "1", 1, 5)
+traffic.open("0", "1")
 traffic.no_drop_rate("0", "1")
