@@ -76,6 +76,26 @@ fn rules_are_saved_when_they_changed_and_only_then() {
 }
 
 #[test]
+fn a_line_of_a_gigabyte_takes_no_memory_and_keeps_nobody_waiting() {
+    let folder = Folder::new("gigabyte", NULL);
+    let director = folder.start().ready();
+    let (mut endless, mut other) = (director.client(), director.client());
+    let timeouts = ["Timeout (tcp tcpfin udp): 900 120 300", "OK 0"];
+    assert_eq!(other.ask("-L --timeout"), timeouts);
+    let before = director.memory_bytes_max();
+    let piece = vec![b'x'; 1 << 20];
+    for number in 0..1 << 10 {
+        endless.send(&piece);
+        if number % 64 == 0 {
+            assert_eq!(other.ask("-L --timeout"), timeouts);
+        }
+    }
+    assert_eq!(endless.ask(""), ["ERR 2 1"]);
+    let grown = director.memory_bytes_max() - before;
+    assert!(grown < 8 << 20, "{grown} bytes for a line");
+}
+
+#[test]
 fn a_metrics_port_that_is_taken_is_said_before_dpdk_starts() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

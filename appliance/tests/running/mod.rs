@@ -120,6 +120,15 @@ impl Director<'_> {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
+    /// The most memory that it ever had in use, in bytes (proc(5), `status`).
+    pub fn memory_bytes_max(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a high-water mark");
+        kib.parse::<usize>().expect("a number") * 1024
+    }
+
     /// Waits for its end, and returns its exit status.
     pub fn ended(mut self) -> Option<i32> {
         let begun = Instant::now();
@@ -164,9 +173,14 @@ impl Client {
         Self(BufReader::new(stream))
     }
 
+    /// Sends bytes, which may be a part of a line.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).expect("it reads");
+    }
+
     /// Sends a line, and returns the lines of the reply up to its end.
     pub fn ask(&mut self, line: &str) -> Vec<String> {
-        self.0.get_mut().write_all(format!("{line}\n").as_bytes()).expect("it reads");
+        self.send(format!("{line}\n").as_bytes());
         let mut reply = Vec::new();
         while !reply.last().is_some_and(|line: &String| ends(line)) {
             let mut line = String::new();
