@@ -168,9 +168,9 @@ impl Outer {
         self.tunnel == Tunnel::Ipip
     }
 
-    /// As [`Self::wrap`], of a plain packet into a bare tunnel. Also takes a hop off the packet's
-    /// life, which changes its header checksum by `delta`, and addresses the frame. False leaves
-    /// it as it was.
+    /// As [`Self::wrap`], of a plain packet that fits, into a bare tunnel. Also takes a hop off the
+    /// packet's life, which changes its header checksum by `delta`, and addresses the frame. False
+    /// leaves it as it was, without headroom.
     #[inline(always)]
     pub(crate) fn wrap_plain<F: PlainFamily>(
         &self,
@@ -187,7 +187,7 @@ impl Outer {
             FamilyId::V4 => self.write_plain::<V4, F>(head, parsed, (delta, hop), choice),
             FamilyId::V6 => self.write_plain::<V6, F>(head, parsed, (delta, hop), choice),
         };
-        written.is_some() || !frame.pull_front(self.overhead())
+        written.is_some()
     }
 
     #[inline(always)]
@@ -207,7 +207,8 @@ impl Outer {
             dont_fragment: F::ID == FamilyId::V4 && parsed.dont_fragment(),
         };
         front.ip = O::complete(blank, inner.len, &inner, choice)?;
-        front.eth = Eth { dst: hop.to, src: hop.from, ethertype: U16::new(O::ETHERTYPE) };
+        (front.eth.dst, front.eth.src) = (hop.to, hop.from);
+        front.eth.ethertype = U16::new(O::ETHERTYPE);
         F::forward_plain(&mut front.inner, delta);
         Some(())
     }
