@@ -19,6 +19,7 @@
 
 pub mod action;
 mod admit;
+mod ahead;
 mod answer;
 pub mod batch;
 mod call_id;

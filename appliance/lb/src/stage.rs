@@ -129,6 +129,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         for item in items.iter_mut() {
             flows.conns().prefetch(&mut item.probe);
         }
+        self.look_ahead(flows, items);
         // A packet may open or end the connection of the next one, so from here on each is served
         // as if it had come alone.
         let since = flows.changes();

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Asks the cache for the rows and counters of the servers that a batch goes to, where there are so
+//! many servers that they would be read from far away one after the other.
+//!
+//! Nothing is decided here: whether a packet is of the connection that its look-up points at is
+//! found out later, when all of it is near.
+
+use crate::family::Balanced;
+use crate::flows::Flows;
+use crate::prefetch;
+use crate::stage::{Item, Stage};
+use crate::witness::Witness;
+
+/// Servers of which all rows and counters stay near by themselves: 192 bytes each.
+const FEW: usize = 256;
+
+impl<W: Witness> Stage<'_, W> {
+    /// Asks for what the packets' connections need of their servers; their own entries were asked
+    /// for already.
+    #[inline(always)]
+    pub(crate) fn look_ahead<F: Balanced>(&self, flows: &mut Flows<'_, F>, items: &[Item<F>]) {
+        if self.snapshot.servers.len() > FEW {
+            self.look_at_servers(flows, items);
+        }
+    }
+
+    #[inline(never)]
+    fn look_at_servers<F: Balanced>(&self, flows: &mut Flows<'_, F>, items: &[Item<F>]) {
+        for item in items {
+            if let Some((_, conn)) = flows.candidate(item.probe) {
+                let slot = conn.server().slot;
+                self.snapshot.servers.get(slot as usize).map(prefetch::read);
+                self.counters.server(slot).map(prefetch::read);
+            }
+        }
+        for item in items {
+            if let Some((_, conn)) = flows.candidate(item.probe)
+                && let Some(view) = self.snapshot.server(conn.server())
+                && let Some(service) = view.service
+            {
+                self.counters.service(service).map(prefetch::read);
+            }
+        }
+    }
+}
