@@ -28,7 +28,8 @@ tar -C "$root" --exclude=./target --exclude=./.git -cf - . | tar -C "$copy" -xf 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/slowdown
 
 count() {
-    cargo run --quiet --release --manifest-path "$copy/Cargo.toml" -p perf --bin instructions -- "$@"
+    cargo run --quiet --release --manifest-path "$copy/Cargo.toml" \
+        -p perf --bin instructions -- "$@"
 }
 
 echo "counting the tree as it is"
