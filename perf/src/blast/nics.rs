@@ -41,8 +41,9 @@ pub fn open(eal: &Eal, device: &str) -> Result<(Nic, RxQueue, TxQueue, Pool), Fa
     let pool = Pool::new(eal, &PoolConfig::new(&format!("blast{}", nic.id().index()), BUFFERS))?;
     nic.configure(&NicConfig::default(), &pool)?;
     let mut queues = nic.start()?;
-    // Requests for neighbours come to all, or to a group; some drivers have no filter to open.
-    let _ = nic.receive_all_multicast();
+    // Requests for neighbours come to all, or to a group, and what testpmd sends in a director's
+    // place has any address; some drivers have no filter to open.
+    let _ = (nic.receive_all_multicast(), nic.set_promiscuous(true));
     match (queues.rx.pop(), queues.tx.pop()) {
         (Some(rx), Some(tx)) => Ok((nic, rx, tx, pool)),
         _ => Err(NicError::NotConfigured.into()),
