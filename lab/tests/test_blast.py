@@ -189,20 +189,35 @@ def wire(lab, tap: str) -> None:
     lab.inside("director", "ip", "link", "set", tap, "up")
 
 
-@pytest.mark.parametrize("mode", MODES, indirect=True)
-def test_real_servers_answer_every_frame_of_a_tap(lab, mode):
-    """Clients that are played answer ARP, and the director's address is asked for."""
-    lab.service(mode, 9, protocol="-u")
+def asked_by_tap(lab, vip: str, clients: str) -> dict:
+    """What real servers make of 400 frames that come by a tap, from clients that are played."""
     result = lab.state / "blast.json"
-    command = [BLAST, "--wan", "net_tap0,iface=blast,mac=02:00:5e:00:03:09", "--vip", mode.vip,
-               "--vport", "9", "--client", "198.51.100.201-198.51.100.220", "--flows", "40",
-               "--rate", "400pps", "--packets", "400", "--idle-us", "100", "--verify", "1",
-               "--no-loss", "--json", str(result)]
+    command = [BLAST, "--wan", "net_tap0,iface=blast,mac=02:00:5e:00:03:09", "--vip", vip,
+               "--vport", "9", "--client", clients, "--flows", "40", "--rate", "400pps",
+               "--packets", "400", "--idle-us", "100", "--verify", "1", "--no-loss",
+               "--json", str(result)]
     with plain_echo(lab), subprocess.Popen(lab.enter("director") + command, text=True,
                                            stdout=subprocess.PIPE,
                                            stderr=subprocess.STDOUT) as process:
         wire(lab, "blast")
         printed, _ = process.communicate(timeout=30)
     assert process.returncode == 0, printed
-    whole(json.loads(result.read_text())["trials"][0], 400)
+    return json.loads(result.read_text())["trials"][0]
+
+
+@pytest.mark.parametrize("mode", MODES, indirect=True)
+def test_real_servers_answer_every_frame_of_a_tap(lab, mode):
+    """Clients that are played answer ARP, and the director's address is asked for."""
+    lab.service(mode, 9, protocol="-u")
+    whole(asked_by_tap(lab, mode.vip, "198.51.100.201-198.51.100.220"), 400)
     assert lab.stats(f"UDP {mode.host}:9")[0] == 40
+
+
+def test_real_servers_answer_every_frame_of_a_tap_over_ipv6(lab):
+    """The same by neighbour discovery."""
+    vip = lab.facts_of(6)["VIP_NAT"]
+    lab.ctl(f"-A -u [{vip}]:9 -s rr")
+    for server in lab.servers_of_the_other_family():
+        lab.ctl(f"-a -u [{vip}]:9 -r [{server}]:9 -m")
+    whole(asked_by_tap(lab, vip, "2001:db8:51::c9-2001:db8:51::dc"), 400)
+    assert lab.stats(f"UDP [{vip}]:9")[0] == 40
