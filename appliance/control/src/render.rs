@@ -61,7 +61,10 @@ pub fn words(command: &Command) -> Vec<String> {
         }
         Command::Capture(request) => words.capture(request),
         Command::Drops(None) => words.put("--drops"),
-        Command::Drops(Some(cause)) => words.put("--drops").put(cause),
+        Command::Drops(Some(cause)) => {
+            // What looks like an option is one, but behind the end of the options.
+            words.put("--drops").flag(cause.starts_with('-'), "--").put(cause)
+        }
         Command::Sysctl(request) => words.pairs_or("--sysctl", &request.word()),
     };
     words.0

@@ -440,3 +440,41 @@ VIP:VPORT            TOTAL    SNAT_IP              CONFLICTS  CONNS
     run(&mut director, "-C");
     assert_eq!(conns.listing(director.catalog(), None).lines().count(), 1);
 }
+
+#[test]
+fn a_local_address_that_cannot_serve_is_refused_with_the_reason() {
+    let mut director = director();
+    for rule in [
+        "-A -t 192.0.2.1:80 -s rr",
+        "-a -t 192.0.2.1:80 -r 10.0.0.11:80 -b",
+        "-P -t 192.0.2.1:80 -z 10.0.0.2",
+    ] {
+        assert_eq!(run(&mut director, rule).status, 0, "{rule}");
+    }
+    let unicast = "Invalid operation.  Possibly wrong module version, address not unicast, ...";
+    let twice = "10.0.0.2 is both a real server and a FULLNAT local address; use different ones";
+    for (line, reason) in [
+        ("-P -t 192.0.2.1:80 -z 127.0.0.1", unicast),
+        ("-P -t 192.0.2.1:80 -z 224.0.0.1", unicast),
+        (
+            "-P -t 192.0.2.1:80 -z 192.0.2.1",
+            "192.0.2.1 is both a virtual address and a FULLNAT local address; use different ones",
+        ),
+        (
+            "-P -t 192.0.2.1:80 -z 10.0.0.11",
+            "10.0.0.11 is both a real server and a FULLNAT local address; use different ones",
+        ),
+        ("-a -t 192.0.2.1:80 -r 10.0.0.2:80 -b", twice),
+        (
+            "-P -t 192.0.2.1:80 -z 10.0.0.2",
+            "service TCP 192.0.2.1:80 already has local address 10.0.0.2",
+        ),
+        (
+            "-Q -t 192.0.2.1:80 -z 10.0.0.3",
+            "service TCP 192.0.2.1:80 has no local address 10.0.0.3",
+        ),
+    ] {
+        let reply = run(&mut director, line);
+        assert_eq!((reply.status, reply.errors.join("")), (255, reason.to_owned()), "{line}");
+    }
+}

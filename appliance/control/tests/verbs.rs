@@ -96,7 +96,9 @@ fn local_addresses() {
     ok("--get-laddr -t 192.0.2.1:80",                 "-G -t 192.0.2.1:80");
     no("-P -t 192.0.2.1:80", 2, "You need to supply the 'local-address' option for the 'add-laddr' command");
     no("-P -z 10.0.0.2", 2, "You need to supply the 'service-address' option for the 'add-laddr' command");
-    no("-P -t 192.0.2.1:80 -z 80", 2, "illegal local address specified");
+    ok("-P -t [2001:db8::1]:80 -z [2001:db8::2]",     "-P -t [2001:db8::1]:80 -z 2001:db8::2");
+    no("-P -t 192.0.2.1:80 -z 80", 2, "illegal local address specified; an address without port");
+    no("-P -t 192.0.2.1:80 -z 10.0.0.2:80", 2, "illegal local address specified; an address without port");
     no("-G -z 10.0.0.2", 2, "Illegal 'local-address' option with the 'get-laddr' command");
 }
 
@@ -115,6 +117,8 @@ fn listings() {
     ok("-Z",                              "-Z");
     ok("-Z -t 192.0.2.1:80",              "-Z -t 192.0.2.1:80");
     ok("--drops",                         "--drops");
+    ok("--drops no_server",               "--drops no_server");
+    ok("--drops -- -L",                   "--drops -- -L");
     ok("--capture drops x.pcapng",        "--capture drops x.pcapng --count 1000 --seconds 60");
     ok("--capture wan - --count 5",       "--capture wan - --count 5 --seconds 60");
     ok("--capture -t 192.0.2.1:80 x --seconds 3", "--capture -t 192.0.2.1:80 x --count 1000 --seconds 3");

@@ -313,6 +313,9 @@ impl Catalog {
             return Err(Refusal::ServerExists(service, key));
         }
         change::check_server(&service, key.address, &options)?;
+        if known.locals.contains(&key.address) {
+            return Err(Refusal::ServerIsLocal(key.address));
+        }
         let owner = known.id;
         let Place { id, last_weight, of } = self.server_place(service, key)?;
         let entry = self.entry(service)?;
@@ -379,6 +382,9 @@ impl Catalog {
         change::check_local(&service, address)?;
         if self.vips.contains(&address) {
             return Err(Refusal::VipIsLocal(address));
+        }
+        if known.servers.iter().any(|server| server.key.address == address) {
+            return Err(Refusal::ServerIsLocal(address));
         }
         if known.locals.contains(&address) {
             return Err(Refusal::LocalExists(service, address));

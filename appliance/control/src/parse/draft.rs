@@ -148,8 +148,7 @@ impl<'a> Draft<'a> {
             }
             Opt::TunnelPort => self.tunnel_port = within(text, 1, ParseError::TunnelPort)?,
             Opt::LocalAddress => {
-                let found = values::endpoint(text, None, self.names);
-                self.local = Some(found.ok_or(ParseError::Local)?.address);
+                self.local = Some(local(text, self.names).ok_or(ParseError::Local)?);
             }
             Opt::SyncId => self.sync_id = within(text, 0, ParseError::SyncId)?,
             Opt::McastInterface => self.mcast_interface = Some(text),
@@ -357,6 +356,13 @@ fn mss(text: &str) -> Result<Mss, ParseError> {
         return Ok(Mss::Auto);
     }
     within(text, MSS_MIN, ParseError::Mss).map(Mss::Bytes)
+}
+
+/// Reads an address without port; IPv6 also in brackets.
+fn local(text: &str, names: &dyn Names) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let found = values::endpoint(bare.unwrap_or(text), None, names);
+    found.filter(|endpoint| endpoint.port.is_none()).map(|endpoint| endpoint.address)
 }
 
 fn mark(text: &str) -> Result<u32, ParseError> {

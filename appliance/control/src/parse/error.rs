@@ -64,7 +64,7 @@ pub enum ParseError {
     #[error("illegal real server address[:port] specified")]
     Server,
     /// `-z`.
-    #[error("illegal local address specified")]
+    #[error("illegal local address specified; an address without port")]
     Local,
     /// `-f`.
     #[error("invalid fwmark value `{0}' specified")]

@@ -84,6 +84,9 @@ pub enum Refusal {
     /// One address cannot be both a VIP and a FULLNAT local address.
     #[error("{0} is both a virtual address and a FULLNAT local address; use different ones")]
     VipIsLocal(IpAddr),
+    /// A server does not answer its own address.
+    #[error("{0} is both a real server and a FULLNAT local address; use different ones")]
+    ServerIsLocal(IpAddr),
     /// The service table is full.
     #[error("all {0} places for services are taken; raise [limits] services")]
     TooManyServices(u32),
@@ -142,6 +145,9 @@ pub(super) fn check_server(
 /// Whether a service can have this local address.
 pub(super) fn check_local(service: &ServiceKey, address: IpAddr) -> Result<(), Refusal> {
     check_unicast(address)?;
+    if address.is_loopback() {
+        return Err(Refusal::NotUnicast(address));
+    }
     if family(address) != service.family() {
         return Err(Refusal::FamilyMismatch(*service, address));
     }
