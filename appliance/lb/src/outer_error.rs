@@ -64,7 +64,10 @@ impl<W: Witness> Stage<'_, W> {
         self.keep_or_hand_off(&key, (index, nic))?;
         let found = flows.conns().look_up(&key);
         let conn = found.and_then(|(id, _)| flows.conns().conn(id));
-        let conn = conn.ok_or_else(|| self.elsewhere(&key, nic))?;
+        let Some(conn) = conn else {
+            self.witness.note(index, || Fact::NotFound);
+            return Err(self.elsewhere(&key, nic));
+        };
         let way = Direction::Request;
         self.witness.note(index, || Fact::Found(Meeting::of(conn, way, self.snapshot, self.now)));
         if !self.goes_to(conn, error.quote.header.dst.into()) {

@@ -194,6 +194,31 @@ pub trait Witness {
 
     /// A frame that waited leaves by the NIC, or is dropped at last.
     fn released(&mut self, nic: NicId, verdict: Verdict, frame: &impl Frame);
+
+    /// The sender of a frame that waited in vain and was dropped for the reason is told by this
+    /// answer, through the NIC.
+    fn answered(&mut self, nic: NicId, reason: DropReason, answer: &impl Frame);
+}
+
+/// Learns of the answers about frames that waited in vain, and of nothing else.
+pub(crate) struct Answers<'w, W>(pub(crate) &'w mut W);
+
+impl<W: Witness> Witness for Answers<'_, W> {
+    fn arrived(&mut self, _: u8, _: impl FnOnce() -> Arrival, _: &impl Frame) {}
+
+    fn note(&mut self, _: u8, _: impl FnOnce() -> Fact) {}
+
+    fn chose<'s>(&mut self, _: u8, _: impl FnOnce() -> Option<Choice<'s>>) {}
+
+    fn settled(&mut self, _: u8, end: End, frame: &impl Frame) {
+        if let End::Answered(nic, reason) = end {
+            self.0.answered(nic, reason, frame);
+        }
+    }
+
+    fn released(&mut self, _: NicId, _: Verdict, _: &impl Frame) {}
+
+    fn answered(&mut self, _: NicId, _: DropReason, _: &impl Frame) {}
 }
 
 /// Nobody looks.
@@ -212,4 +237,7 @@ impl Witness for () {
 
     #[inline]
     fn released(&mut self, _: NicId, _: Verdict, _: &impl Frame) {}
+
+    #[inline]
+    fn answered(&mut self, _: NicId, _: DropReason, _: &impl Frame) {}
 }

@@ -9,7 +9,7 @@ use control::capture::Filter;
 use control::command::Transport;
 use lb::ids::{NicId, WorkerId};
 use lb::limits::{BATCH, HELD_MAX};
-use lb::verdict::Verdict;
+use lb::verdict::{DropReason, Verdict};
 use lb::witness::{Arrival, Choice, End, Fact, Meeting, Witness};
 use wire::glance::Transport as Seen;
 use wire::{Eth, Frame, Glance, glance};
@@ -244,6 +244,14 @@ impl Witness for Recorder {
         };
         if wanted {
             self.put(shot, Way::Out, Some(end));
+        }
+    }
+
+    fn answered(&mut self, nic: NicId, reason: DropReason, answer: &impl Frame) {
+        if self.filter == Some(Filter::Nic(nic)) {
+            let worker = self.shots.first().map_or(WorkerId(0), |shot| shot.worker);
+            let shot = Shot::of(worker, nic, answer);
+            self.put(shot, Way::Out, Some(End::Answered(nic, reason)));
         }
     }
 }

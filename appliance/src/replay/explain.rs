@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use lb::batch::Origin;
 use lb::conn::Direction;
-use lb::ids::NicId;
+use lb::ids::{NicId, WorkerId};
 use lb::network::{Neighbour, NextHop};
 use lb::snapshot::Candidate;
 use lb::verdict::{DropReason, Verdict};
@@ -32,6 +32,8 @@ pub(super) struct Explainer<'w> {
     count: u64,
     at: Duration,
     text: String,
+    /// The worker that has the frame.
+    worker: WorkerId,
     /// The frame as it came.
     before: Option<VecFrame>,
     /// The connection that it is of.
@@ -42,6 +44,19 @@ pub(super) struct Explainer<'w> {
     is_for_service: bool,
     /// What the way on carries, in bytes.
     mtu: Option<u16>,
+    /// Why another worker is to have the frame.
+    sought: Sought,
+}
+
+/// What a frame is handed to another worker for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sought {
+    /// It owns the flow.
+    Owner,
+    /// It knows where the packet's fragments go.
+    Keeper,
+    /// It may know the flow, which was not found here.
+    Connection,
 }
 
 impl<'w> Explainer<'w> {
@@ -53,11 +68,13 @@ impl<'w> Explainer<'w> {
             count: 0,
             at: Duration::ZERO,
             text: String::new(),
+            worker: WorkerId(0),
             before: None,
             meeting: None,
             found_way: false,
             is_for_service: false,
             mtu: None,
+            sought: Sought::Owner,
         }
     }
 
@@ -175,10 +192,12 @@ impl<'w> Explainer<'w> {
                 self.line("verdict", format_args!("for the host, by the host interface of {nic}"));
             }
             Verdict::HandOff(worker, _) => {
-                self.line(
-                    "verdict",
-                    format_args!("handed to worker {worker}, which owns the flow"),
-                );
+                let why = match self.sought {
+                    Sought::Owner => "which owns the flow",
+                    Sought::Keeper => "where the packet's fragments meet",
+                    Sought::Connection => "which may know the flow",
+                };
+                self.line("verdict", format_args!("handed to worker {worker}, {why}"));
             }
             Verdict::Drop(reason) => self.tell_drop(reason),
         }
@@ -204,10 +223,12 @@ impl<'w> Explainer<'w> {
 impl Witness for Explainer<'_> {
     fn arrived(&mut self, _: u8, arrival: impl FnOnce() -> Arrival, frame: &impl Frame) {
         let Arrival { worker, nic, origin, .. } = arrival();
+        self.worker = worker;
         (self.before, self.meeting) = (Some(VecFrame::new(frame.head())), None);
         (self.found_way, self.is_for_service, self.mtu) = (false, false, None);
+        self.sought = Sought::Owner;
         match origin {
-            // What becomes of them is told where they are given up.
+            // What becomes of them is told as `answered`.
             Origin::Wire | Origin::Undelivered => {}
             Origin::Worker => return self.line("worker", format_args!("{worker} has it now")),
             Origin::Waited => {
@@ -232,8 +253,12 @@ impl Witness for Explainer<'_> {
 
     fn note(&mut self, _: u8, fact: impl FnOnce() -> Fact) {
         match fact() {
-            Fact::Owner(owner) => self.line("owner", format_args!("worker {owner}")),
+            Fact::Owner(owner) => {
+                self.sought = Sought::Owner;
+                self.line("owner", format_args!("worker {owner}"));
+            }
             Fact::Keeper(keeper) => {
+                self.sought = if keeper == self.worker { Sought::Owner } else { Sought::Keeper };
                 self.line(
                     "keeper",
                     format_args!("worker {keeper}: the packet's fragments meet there"),
@@ -244,7 +269,10 @@ impl Witness for Explainer<'_> {
                 let (connection, state) = (tell::connection(&meeting), meeting.state.name());
                 self.line("look-up", format_args!("{connection}, {state}"));
             }
-            Fact::NotFound => self.line("look-up", "of no connection"),
+            Fact::NotFound => {
+                self.sought = Sought::Connection;
+                self.line("look-up", "of no connection");
+            }
             Fact::Outlived(meeting) => {
                 let (connection, state) = (tell::connection(&meeting), meeting.state.name());
                 self.line("look-up", format_args!("{connection}, {state}: it ends"));
@@ -308,6 +336,12 @@ impl Witness for Explainer<'_> {
         self.before = None;
         self.head(format_args!("a frame that waited, at {at:.6} s: {seen}"));
         self.tell_verdict(verdict, frame);
+    }
+
+    fn answered(&mut self, nic: NicId, _: DropReason, answer: &impl Frame) {
+        let (at, seen, nic) = (self.at.as_secs_f64(), glance(answer.head()), self.nic(nic));
+        self.head(format_args!("the answer about a frame that waited, at {at:.6} s: {seen}"));
+        self.line("verdict", format_args!("sent by {nic}, {} bytes", answer.len()));
     }
 }
 

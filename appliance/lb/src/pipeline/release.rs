@@ -10,7 +10,7 @@ use crate::held::Waiting;
 use crate::ids::Tick;
 use crate::network::{NetworkView, NextHop};
 use crate::verdict::{DropReason, Verdict};
-use crate::witness::Witness;
+use crate::witness::{Answers, Witness};
 
 impl<B: Frame> Worker<'_, B> {
     /// Sends the frames whose next hops are known by now, and gives up those that waited too long.
@@ -62,7 +62,7 @@ impl<B: Frame> Worker<'_, B> {
             },
         );
         if !unanswered.is_empty() {
-            self.process(&mut unanswered, Origin::Undelivered, now, sink, &mut ());
+            self.process(&mut unanswered, Origin::Undelivered, now, sink, &mut Answers(witness));
         }
     }
 }
