@@ -179,6 +179,7 @@ const TTL: u8 = 64;
 pub struct RateLimit {
     all: Bucket,
     resets: Bucket,
+    rounds: Bucket,
     peers: Box<[Peer]>,
 }
 
@@ -199,6 +200,7 @@ impl RateLimit {
         Self {
             all: Bucket::full(&PER_WORKER, now),
             resets: Bucket::full(&PER_WORKER, now),
+            rounds: Bucket::full(&PER_WORKER, now),
             peers: std::iter::repeat_n(peer, Self::PEERS).collect(),
         }
     }
@@ -212,6 +214,12 @@ impl RateLimit {
     /// Takes what a TCP reset costs, if there is enough; resets leave nothing less for errors.
     pub fn allows_reset(&mut self, now: Tick) -> bool {
         self.resets.take(&PER_WORKER, now)
+    }
+
+    /// Takes what it costs that all workers are asked for the flow of an error that came in, if
+    /// there is enough.
+    pub fn allows_round(&mut self, now: Tick) -> bool {
+        self.rounds.take(&PER_WORKER, now)
     }
 
     fn allows_peer(&mut self, hash: u64, now: Tick) -> bool {

@@ -122,10 +122,14 @@ impl<'a, W: Witness> Stage<'a, W> {
     }
 
     /// What becomes of an error whose flow is not known here: the next worker may know it, or it is
-    /// the host's.
-    pub(crate) fn elsewhere<F: Balanced>(&self, key: &FlowKey<F>, nic: NicId) -> Fate {
+    /// the host's. A flood of errors about no flow must not keep all workers asking each other.
+    pub(crate) fn elsewhere<F: Balanced>(&mut self, key: &FlowKey<F>, nic: NicId) -> Fate {
         let services = self.snapshot.services.family::<F>();
-        match self.steering.next_to_ask(key, self.origin == Origin::Worker, services) {
+        let is_round = self.origin == Origin::Worker;
+        match self.steering.next_to_ask(key, is_round, services) {
+            Some(_) if !is_round && !self.icmp.allows_round(self.now) => {
+                DropReason::IcmpRate.into()
+            }
             Some(next) => Fate::Settled(Verdict::HandOff(next, nic)),
             None => stage::punt(self.wiring, nic),
         }

@@ -2,10 +2,11 @@
 //! Packets that belong to no connection and open none.
 //!
 //! They are the host's, which answers as for a closed port. Where there is no host interface, a
-//! segment to a VIP is answered here, so that a client whose connection is gone learns of it. With
+//! segment or datagram to a VIP is answered here, so that a client whose connection is gone, or who
+//! asks for what is not served, learns of it (`tcp_v4_send_reset`, `__udp4_lib_rcv`). With
 //! `nat_icmp_send` a NAT server's packet is answered too (`ip_vs_core.c: ip_vs_out_hook`).
 
-use wire::{Frame, L4, Outcome, SctpEvent, parse, verify};
+use wire::{Frame, L4, Outcome, SctpEvent, is_intact, parse};
 
 use crate::admit::may_open;
 use crate::conn::Direction;
@@ -34,8 +35,8 @@ impl<W: Witness> Stage<'_, W> {
             }
         }
         match punt(self.wiring, item.nic()) {
-            Fate::Settled(Verdict::Drop(_)) if self.reset(item, frame) => {
-                Fate::Answered(item.nic(), DropReason::NoConnection)
+            fate @ Fate::Settled(Verdict::Drop(_)) if self.may_answer(item, frame) => {
+                self.answer_as_host(item, frame).unwrap_or(fate)
             }
             fate => fate,
         }
@@ -71,22 +72,37 @@ impl<W: Witness> Stage<'_, W> {
         self.snapshot.services.family::<F>().is_vip(item.parsed.key().tuple.dst)
     }
 
-    /// Makes a frame the reset that answers its segment, if it is one that has an answer; what
-    /// damage or a fragment makes of a segment has none.
+    /// Whether a packet is one that our own stack would answer: to a VIP, from somebody who can be
+    /// answered, whole and undamaged.
+    fn may_answer<F: Balanced, B: Frame>(&self, item: &Item<F>, frame: &B) -> bool {
+        let tuple = item.parsed.key().tuple;
+        self.is_vip(item)
+            && may_open(tuple.source(), tuple.destination())
+            && matches!(parse(frame.head(), frame.len()), Outcome::V4(_) | Outcome::V6(_))
+            && is_intact(frame, &item.parsed)
+    }
+
+    /// Makes a frame what a stack with nobody at the port answers; none if that is nothing.
+    fn answer_as_host<F: Balanced, B: Frame>(
+        &mut self,
+        item: &Item<F>,
+        frame: &mut B,
+    ) -> Option<Fate> {
+        let (reason, error) = (DropReason::NoConnection, Error::PortUnreachable);
+        match item.parsed.key().protocol {
+            L4::Tcp => self.reset(item, frame).then_some(Fate::Answered(item.nic(), reason)),
+            L4::Udp => Some(self.answer(item, frame, Direction::Request, reason, error)),
+            L4::Sctp => None,
+        }
+    }
+
+    /// Makes a frame the reset that answers its segment, if it is one that has an answer.
     fn reset<F: Balanced, B: Frame>(&mut self, item: &Item<F>, frame: &mut B) -> bool {
-        let key = item.parsed.key();
-        let has_answer = key.protocol == L4::Tcp
-            && !item.parsed.tcp_flags().rst()
-            && self.is_vip(item)
-            && may_open(key.tuple.source(), key.tuple.destination());
+        let has_answer = !item.parsed.tcp_flags().rst();
         let Some(nic) = self.wiring.nic(item.nic()).filter(|_| has_answer) else {
             return false;
         };
         if !self.icmp.allows_reset(self.now) {
-            return false;
-        }
-        let is_whole = matches!(parse(frame.head(), frame.len()), Outcome::V4(_) | Outcome::V6(_));
-        if !is_whole || verify(frame.head()).is_err() {
             return false;
         }
         // As it came: what follows makes it the answer.

@@ -102,8 +102,8 @@ drop_reasons! {
         "An ICMP redirect about a connection: it is for one link only and would name the server."
         "Mend the routing of the machine that sends it, or forbid it to send redirects.";
     IcmpRate "icmp_rate"
-        "An ICMP error about a tunnel was not passed on to the client: there are too many."
-        "Look at what the routers towards the servers complain of: `ip -s route`, a capture.";
+        "An ICMP error was not passed on, or its flow not looked for on all workers: too many came."
+        "Look at what the routers complain of: a capture. Errors about no flow may be a flood.";
     BadSource "bad_source"
         "The source address is multicast, broadcast, unspecified, or the destination itself."
         "Spoofed traffic: filter it at the edge.";

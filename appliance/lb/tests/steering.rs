@@ -286,3 +286,26 @@ fn a_nic_that_lands_frames_otherwise_than_believed_costs_hand_offs_and_nothing_e
         assert!(handed_off(&mut lab) > 0);
     }
 }
+
+#[test]
+fn a_flood_of_errors_about_no_flow_does_not_keep_workers_asking_each_other() {
+    let plan = Plan { workers: WORKERS, owner: Owner::Landing, ..Plan::default() };
+    let mut lab = Lab::new(plan);
+    lab.know_all(["10.0.0.21"].map(|text| text.parse().unwrap()));
+    lab.rules("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.21:80 -g");
+    let [client, vip]: [IpAddr; 2] = ["198.51.100.7", "192.0.2.1"].map(|a| a.parse().unwrap());
+    let wan = lab.nic("wan").unwrap().1.mac;
+    let error = |port: u16| {
+        let reply = build::packet(vip, client).tcp(80, port).flags(TcpFlags::ACK).payload(b"");
+        let eth = build::eth().src(mac_of(client)).dst(wan);
+        VecFrame::new(&eth.ip(client, vip).icmp(3, 4).mtu(1300).payload(&reply))
+    };
+    let flood = || (0..4000).map(|port| (WAN, error(port)));
+    lab.receive(flood(), Tick::from_secs(1));
+    let at_once = handed_off(&mut lab);
+    assert!(at_once <= 50 * u64::from(WORKERS * WORKERS), "{at_once} hand-offs of 4000 errors");
+    let syn = packet(wan, (client, 50_000), (vip, 80), TcpFlags::SYN);
+    assert_eq!(lab.receive([(WAN, syn)], Tick::from_secs(2)).sent.len(), 1);
+    let sent = lab.receive([(WAN, error(50_000))], Tick::from_secs(2)).sent;
+    assert_eq!(sent.len(), 1, "an error about a flow finds it again as soon as the flood is over");
+}

@@ -40,6 +40,13 @@ impl Sum {
         Self(self.0 + other.0)
     }
 
+    /// Adds another part of the packet, one that starts at an odd offset (RFC 1071 §2(B)).
+    #[inline]
+    #[must_use]
+    pub const fn plus_odd(self, other: Self) -> Self {
+        Self(self.0 + other.fold().swap_bytes() as u64)
+    }
+
     /// Whether a part that contains its own checksum is intact (RFC 1071 §1(3)): its sum is -0,
     /// which of the multiples of 2^16 - 1 all but 0 itself fold to.
     #[inline]

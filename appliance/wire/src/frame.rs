@@ -14,6 +14,9 @@ pub trait Frame {
     /// The first segment, to be written.
     fn head_mut(&mut self) -> &mut [u8];
 
+    /// The segments behind the first; empty ones may be left out.
+    fn tail(&self) -> impl Iterator<Item = &[u8]>;
+
     /// Length of the whole chain in bytes.
     fn len(&self) -> usize;
 
@@ -83,6 +86,10 @@ impl Frame for VecFrame {
 
     fn head_mut(&mut self) -> &mut [u8] {
         self.memory.get_mut(self.start..self.head_end).unwrap_or_default()
+    }
+
+    fn tail(&self) -> impl Iterator<Item = &[u8]> {
+        self.memory.get(self.head_end..).into_iter()
     }
 
     fn len(&self) -> usize {

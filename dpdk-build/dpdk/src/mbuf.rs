@@ -149,6 +149,10 @@ impl Frame for Mbuf {
         }
     }
 
+    fn tail(&self) -> impl Iterator<Item = &[u8]> {
+        Segments { next: self.first().next, _chain: PhantomData }
+    }
+
     fn len(&self) -> usize {
         self.first().pkt_len as usize
     }
