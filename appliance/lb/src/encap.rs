@@ -387,10 +387,8 @@ impl OuterHeader for V6 {
 
 #[inline]
 fn outer_tos(inner: u8) -> u8 {
-    const ECN: u8 = 3;
-    const CONGESTION_EXPERIENCED: u8 = 3;
-    const ECT_0: u8 = 2;
-    if inner & ECN == CONGESTION_EXPERIENCED { inner & !ECN | ECT_0 } else { inner }
+    // Both bits are "congestion experienced", and one less is ECT(0).
+    inner - (inner & inner >> 1 & 1)
 }
 
 /// The packet that an outer packet of `protocol` carries: its family and where it begins, in bytes

@@ -162,11 +162,12 @@ impl Frame for Mbuf {
             return false;
         };
         let first = self.first_mut();
-        let moved = (first.data_off.checked_sub(n), first.data_len.checked_add(n));
-        let (Some(data_off), Some(data_len)) = moved else {
+        let Some(data_off) = first.data_off.checked_sub(n) else {
             return false;
         };
-        (first.data_off, first.data_len) = (data_off, data_len);
+        first.data_off = data_off;
+        // The data ends within the buffer, whose length is an u16 too.
+        first.data_len += n;
         first.pkt_len += u32::from(n);
         true
     }
