@@ -16,6 +16,22 @@ pub fn read<T>(value: &T) {
     let _ = value;
 }
 
+/// As [`read`], of every cache line that `value` lies in.
+#[inline(always)]
+pub fn whole<T>(value: &T) {
+    const LINE: usize = 64;
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..size_of::<T>()).step_by(LINE) {
+        // SAFETY: as in `read`.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast::<i8>().wrapping_add(at));
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (value, LINE);
+}
+
 /// Tags of a bucket.
 pub(crate) const WAYS: usize = 8;
 
