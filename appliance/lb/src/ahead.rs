@@ -53,7 +53,7 @@ impl<W: Witness> Stage<'_, W> {
         }
     }
 
-    /// Asks for the services, but for those of marks, that packets of no connection may open one to.
+    /// Asks for the services, those of marks apart, that packets of no connection may be for.
     #[inline(never)]
     fn look_at_services<F: Balanced>(&self, flows: &mut Flows<'_, F>, items: &[Item<F>]) {
         let services = self.snapshot.services.family::<F>();
