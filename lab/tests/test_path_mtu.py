@@ -67,19 +67,32 @@ def test_an_upload_learns_the_mtu_at_once(lab, mode):
     assert counter(lab, "client", "TcpExtTCPTimeouts") == timeouts, "nothing had to time out"
 
 
+def offered(file, port: str) -> set[int]:
+    """The MSS that SYNs and SYN-ACKs in a capture offer, of those to or from a port."""
+    rows = fields(file, f"tcp.{port}", "tcp.options.mss_val")
+    return {int(mss) for number, mss in rows if number == "80" and mss}
+
+
 @each_mode
-def test_a_clamped_mss_spares_the_detour(lab, mode):
+def test_a_clamped_mss_spares_the_detour_where_replies_pass(lab, mode):
     if not mode.translates_ports:
         lab.may_lose("too_big")
     lab.ctl(f"-A -t {mode.host}:80 -s rr --mss auto")
     for address in lab.locals if mode == lab.fullnat else []:
         lab.ctl(f"-P -t {mode.host}:80 -z {address}")
-    for address in lab.rs:
-        lab.ctl(f"-a -t {mode.host}:80 -r {bracketed(address)}:80 {mode.option}")
+    lab.ctl(f"-a -t {mode.host}:80 -r {bracketed(lab.rs[0])}:80 {mode.option}")
     icmp = "icmp" if lab.ip == "ip" else "icmp6 and ip6[40] == 2"
-    with lab.capture("client", "eth0", icmp) as told:
+    with (lab.capture("client", "eth0", icmp) as told,
+          lab.capture("client", "eth0", "tcp", "segments") as at_client,
+          lab.capture("rs1", "eth0", lab.ip) as at_server):
         lab.inside("client", "curl", "-sS", "--fail", "--max-time", "20", "-T",
                    str(lab.state / "data/big"), "--interface", lab.facts["CLIENT"],
                    f"http://{mode.host}/upload/clamped-{mode.name}-{lab.shape}")
+    fits = largest(lab, mode) - (40 if lab.ip == "ip" else 60)
+    assert offered(at_server, "dstport") == {fits}, "the server's segments fit the way back"
     if mode.translates_ports:
-        assert fields(told, "frame.number") == [], "replies pass us, so the MSS can be clamped"
+        assert offered(at_client, "srcport") == {fits}
+        assert fields(told, "frame.number") == []
+    else:
+        assert offered(at_client, "srcport") == {1440}, "the server's own word passes us by"
+        assert len(fields(told, "frame.number")) >= 1, "so the client has to be told"
