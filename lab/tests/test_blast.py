@@ -96,16 +96,26 @@ def director(tmp_path_factory):
             process.send_signal(signal.SIGTERM)
 
 
-def blast(folder: Path, *options: str, check: bool = True) -> dict:
-    """Runs the generator on both memories; returns its JSON. Exit status 1 says what was lost."""
-    def memory(number: int, name: str, mac: str) -> str:
-        return (f"net_memif{number},role=client,socket={folder}/{name}.sock,socket-abstract=no,"
-                f"rsize={RSIZE},mac={mac}")
+def wan(folder: Path) -> list[str]:
+    return ["--wan", memory(folder, 0, "wan", ROUTER_MAC), "--dst-mac", WAN_MAC]
 
+
+def lan(folder: Path) -> list[str]:
+    return ["--lan", memory(folder, 1, "lan", SERVER_MAC)]
+
+
+def memory(folder: Path, number: int, name: str, mac: str) -> str:
+    return (f"net_memif{number},role=client,socket={folder}/{name}.sock,socket-abstract=no,"
+            f"rsize={RSIZE},mac={mac}")
+
+
+def blast(folder: Path, *options: str, nics: list[str] | None = None, check: bool = True) -> dict:
+    """Runs the generator, on both memories unless told otherwise; returns its JSON. Exit status 1
+    says that something was lost."""
     result = folder / "result.json"
-    run(BLAST, "--wan", memory(0, "wan", ROUTER_MAC), "--lan", memory(1, "lan", SERVER_MAC),
-        "--dst-mac", WAN_MAC, "--idle-us", "50", "--verify", "1", "--no-loss", "--flows", "500",
-        "--rate", "4kpps", "--open-rate", "4kpps", "--json", str(result), *options, check=check)
+    run(BLAST, *(nics or wan(folder) + lan(folder)), "--idle-us", "50", "--verify", "1",
+        "--no-loss", "--flows", "500", "--rate", "4kpps", "--open-rate", "4kpps",
+        "--json", str(result), *options, check=check)
     return json.loads(result.read_text())
 
 
@@ -129,6 +139,17 @@ def test_nat_both_ways_brings_every_frame_back(director, options):
     for opening in result["opening"]:
         whole(opening, 500)
     assert len(result["opening"]) == (2 if "tcp" in options else 0)
+
+
+def test_servers_alone_answer_clients_alone(director):
+    """As on two machines: one process is the servers, for a time, another the clients."""
+    servers = [BLAST, *lan(director), "--reflect", "--seconds", "4", "--idle-us", "50"]
+    with subprocess.Popen(servers, text=True, stdout=subprocess.PIPE) as process:
+        time.sleep(1)
+        result = blast(director, "--vip", "192.0.2.1", "--packets", "1000", nics=wan(director))
+        printed, _ = process.communicate(timeout=30)
+    whole(result["trials"][0], 1000)
+    assert "1000 requests answered, 0 lost by us" in printed
 
 
 def test_fullnat_both_ways_brings_every_frame_back(director):

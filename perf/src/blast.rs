@@ -21,6 +21,7 @@ pub mod rate;
 pub mod reflect;
 pub mod report;
 pub mod search;
+pub mod settle;
 pub mod stage;
 pub mod stamp;
 pub mod trials;

@@ -95,7 +95,7 @@ pub struct Options {
     /// Percent of --rate that the search ends at
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0, help_heading = "End")]
     pub resolution: f64,
-    /// Seconds at most that late frames are waited for
+    /// Seconds without an arrival after which late frames are given up
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, help_heading = "End")]
     pub settle: f64,
 

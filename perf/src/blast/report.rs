@@ -112,7 +112,7 @@ impl Report {
     }
 
     pub(super) fn lines(&self, is_quiet: bool) -> Lines {
-        Lines { is_quiet, second: 0, sent: 0, received: 0 }
+        Lines { is_quiet, second: 0, before: [0; 3] }
     }
 }
 
@@ -120,28 +120,30 @@ impl Report {
 pub struct Lines {
     is_quiet: bool,
     second: u64,
-    sent: u64,
-    received: u64,
+    /// Frames sent, received and answered.
+    before: [u64; 3],
 }
 
 impl Lines {
     /// The line of the time since the last.
     pub fn next(&mut self, books: &Books, span: Duration) {
-        let (sent, received) = (books.sent.value(), books.received.value());
-        let per_s = |now: u64, before: u64| (now - before) as f64 / span.as_secs_f64();
+        let now = [&books.sent, &books.received, &books.reflected].map(|count| count.value());
+        let [sent, received, _] = now;
+        let of_span = |place: usize| (now[place] - self.before[place]) as f64 / span.as_secs_f64();
         if !self.is_quiet {
             if self.second == 0 {
-                println!("{:>7} {:>12} {:>12} {:>12}", "second", "sent/s", "received/s", "missing");
+                println!(" second       sent/s   received/s   answered/s      missing");
             }
             println!(
-                "{:>7} {:>12.0} {:>12.0} {:>12}",
+                "{:>7} {:>12.0} {:>12.0} {:>12.0} {:>12}",
                 self.second + 1,
-                per_s(sent, self.sent),
-                per_s(received, self.received),
+                of_span(0),
+                of_span(1),
+                of_span(2),
                 sent.saturating_sub(received)
             );
         }
-        (self.second, self.sent, self.received) = (self.second + 1, sent, received);
+        (self.second, self.before) = (self.second + 1, now);
     }
 }
 

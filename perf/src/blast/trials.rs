@@ -19,6 +19,7 @@ use super::options::{Options, OptionsError, Protocol, Target};
 use super::rate::{Rate, wire_bits};
 use super::report::Report;
 use super::search::Search;
+use super::settle::{LOOK, Settling};
 use super::stage::{Load, Sender, Stage, Until, now_ns};
 use crate::row::Failure;
 use crate::traffic::Segment;
@@ -27,8 +28,6 @@ use crate::traffic::Segment;
 const LINK_PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two lines of a trial.
 const LINE: Duration = Duration::from_secs(1);
-/// Time between two looks at a trial.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// Why a run did not take place.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +126,8 @@ impl<'a> Run<'a> {
             }
         };
         let wan = open(&options.wan, clients, wan_role, 0)?;
-        let lan = open(&options.lan, options.server.clone(), lan_role, 1)?;
+        let lan_place = usize::from(options.wan.is_some());
+        let lan = open(&options.lan, options.server.clone(), lan_role, lan_place)?;
         let marker = (u64::from(process::id()) ^ now_ns() >> 10) as u16;
         Ok(Self { options, eal, marker, wan, lan, number: 0, report: Report::default() })
     }
@@ -234,14 +234,13 @@ impl<'a> Run<'a> {
     /// Sends, waits for late frames, and counts.
     fn trial(&mut self, flows: Flows, load: Load, mean: f64) -> Result<Summary, BlastError> {
         let stage = Arc::new(self.stage(flows, load));
-        let settle = Duration::from_secs_f64(self.options.settle);
-        let mut sent_at: Option<Instant> = None;
+        let mut settling = Settling::new(Duration::from_secs_f64(self.options.settle));
+        let mut looked = Instant::now();
         let (times, mut summary) = self.play(&stage, mean, |stage| {
-            if stage.is_all_sent() && sent_at.is_none() {
-                sent_at = Some(Instant::now());
-            }
-            let all_came = stage.books.received.value() == stage.books.sent.value();
-            sent_at.is_some_and(|at| at.elapsed() >= if all_came { LOOK } else { settle })
+            let passed = looked.elapsed();
+            looked += passed;
+            let (sent, received) = (stage.books.sent.value(), stage.books.received.value());
+            stage.is_all_sent() && settling.look(passed, sent, received)
         })?;
         self.number = stage.next();
         summary.asked_pps = load.rate.frames_per_s(mean);
