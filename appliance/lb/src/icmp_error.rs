@@ -178,6 +178,7 @@ const TTL: u8 = 64;
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     all: Bucket,
+    sizes: Bucket,
     resets: Bucket,
     rounds: Bucket,
     peers: Box<[Peer]>,
@@ -199,16 +200,21 @@ impl RateLimit {
         let peer = Peer { hash: 0, bucket: Bucket::full(&PER_PEER, now) };
         Self {
             all: Bucket::full(&PER_WORKER, now),
+            sizes: Bucket::full(&PER_WORKER, now),
             resets: Bucket::full(&PER_WORKER, now),
             rounds: Bucket::full(&PER_WORKER, now),
             peers: std::iter::repeat_n(peer, Self::PEERS).collect(),
         }
     }
 
-    /// Takes what an error costs, if there is enough; `peer` is a hash of its receiver.
+    /// Takes what an error costs, if there is enough; `peer` is a hash of its receiver. Errors about
+    /// size have a bucket of their own, since a flood that causes others must not make connections
+    /// stall: path MTU discovery waits for them (`icmpv4_global_allow` passes them, too).
     pub fn allows(&mut self, peer: u64, error: Error, now: Tick) -> bool {
-        let about_size = matches!(error, Error::TooBig(_));
-        (about_size || self.allows_peer(peer, now)) && self.all.take(&PER_WORKER, now)
+        match error {
+            Error::TooBig(_) => self.sizes.take(&PER_WORKER, now),
+            _ => self.allows_peer(peer, now) && self.all.take(&PER_WORKER, now),
+        }
     }
 
     /// Takes what a TCP reset costs, if there is enough; resets leave nothing less for errors.
@@ -283,6 +289,16 @@ mod tests {
         };
         assert_eq!(sent(start), 50);
         assert_eq!(sent(Tick::from_millis(9003)), 3);
+    }
+
+    #[test]
+    fn a_flood_of_other_errors_leaves_those_about_size_their_rate() {
+        let start = Tick::from_secs(9);
+        let mut limit = RateLimit::new(start);
+        let mut sent = |error| (0..100).filter(|peer| limit.allows(*peer, error, start)).count();
+        assert_eq!(sent(Error::TimeExceeded), 50);
+        assert_eq!(sent(Error::TimeExceeded), 0);
+        assert_eq!(sent(Error::TooBig(1400)), 50);
     }
 
     #[test]
