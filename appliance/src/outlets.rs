@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 use dpdk::{Burst, Mbuf, Pool, Producer, TxQueue};
-use lb::batch::Sink;
+use lb::batch::{Batch, Sink};
 use lb::counters::{Counter, FrameCounters, WorkerCounters};
 use lb::ids::{NicId, Tick, WorkerId};
 use lb::network::Neighbour;
@@ -161,12 +161,12 @@ impl Sink<Mbuf> for Outlets {
     }
 
     #[inline]
-    fn send(&mut self, nic: NicId, frames: impl Iterator<Item = Mbuf>) {
+    fn send(&mut self, nic: NicId, batch: &mut Batch<Mbuf>) {
         match self.nics.get_mut(nic.index()) {
             Some(outlet) if matches!(outlet.way, Way::Queue(_)) => {
-                outlet.put_all(frames, &self.losses);
+                outlet.put_all(batch, &self.losses);
             }
-            _ => frames.for_each(|frame| self.transmit(nic, frame)),
+            _ => batch.frames_mut().drain(..).for_each(|frame| self.transmit(nic, frame)),
         }
     }
 
@@ -240,13 +240,11 @@ impl Outlet {
     }
 
     #[inline]
-    fn put_all(&mut self, mut frames: impl Iterator<Item = Mbuf>, losses: &Losses) {
-        loop {
-            self.burst.fill(&mut frames);
-            if !self.burst.is_full() {
-                return;
-            }
+    fn put_all(&mut self, batch: &mut Batch<Mbuf>, losses: &Losses) {
+        if !self.burst.append(batch.frames_mut()) {
             self.flush(losses);
+            let kept = self.burst.append(batch.frames_mut());
+            debug_assert!(kept, "a flushed burst has room for a batch");
         }
     }
 

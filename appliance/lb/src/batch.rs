@@ -12,12 +12,13 @@ use crate::verdict::Verdict;
 #[derive(Debug)]
 pub struct Batch<B> {
     pub(crate) frames: ArrayVec<B, BATCH>,
-    pub(crate) nics: ArrayVec<NicId, BATCH>,
+    /// That of each frame, in their order; what is behind them says nothing.
+    pub(crate) nics: [NicId; BATCH],
 }
 
 impl<B> Default for Batch<B> {
     fn default() -> Self {
-        Self { frames: ArrayVec::new(), nics: ArrayVec::new() }
+        Self { frames: ArrayVec::new(), nics: [NicId::default(); BATCH] }
     }
 }
 
@@ -27,9 +28,10 @@ impl<B> Batch<B> {
     /// # Errors
     /// Gives the frame back if the batch is full.
     pub fn push(&mut self, frame: B, nic: NicId) -> Result<(), B> {
-        self.frames.try_push(frame).map_err(|full| full.element())?;
-        self.nics.push(nic);
-        Ok(())
+        if let Some(next) = self.nics.get_mut(self.frames.len()) {
+            *next = nic;
+        }
+        self.frames.try_push(frame).map_err(|full| full.element())
     }
 
     /// Lets `receive` add frames that arrived by `nic` behind the others; returns how many came.
@@ -38,10 +40,18 @@ impl<B> Batch<B> {
         nic: NicId,
         receive: impl FnOnce(&mut ArrayVec<B, BATCH>) -> usize,
     ) -> usize {
+        let before = self.frames.len();
         let came = receive(&mut self.frames);
-        let missing = self.frames.len() - self.nics.len();
-        self.nics.extend(std::iter::repeat_n(nic, missing));
+        if let Some(added) = self.nics.get_mut(before..self.frames.len()) {
+            added.fill(nic);
+        }
         came
+    }
+
+    /// The frames, to be taken.
+    #[inline]
+    pub fn frames_mut(&mut self) -> &mut ArrayVec<B, BATCH> {
+        &mut self.frames
     }
 
     /// Frames in the batch.
@@ -79,9 +89,9 @@ pub trait Sink<B> {
     /// Takes a frame with its verdict; a dropped one is counted already and only to be freed.
     fn take(&mut self, frame: B, verdict: Verdict);
 
-    /// Takes frames that are sent from the same NIC.
-    fn send(&mut self, nic: NicId, frames: impl Iterator<Item = B>) {
-        frames.for_each(|frame| self.take(frame, Verdict::Transmit(nic)));
+    /// Takes all frames of a batch, which are sent from the same NIC.
+    fn send(&mut self, nic: NicId, batch: &mut Batch<B>) {
+        batch.frames.drain(..).for_each(|frame| self.take(frame, Verdict::Transmit(nic)));
     }
 
     /// Makes a frame of `headers` and then `len` bytes of another frame, from byte `start` on; none

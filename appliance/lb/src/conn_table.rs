@@ -156,7 +156,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         };
         probe.first = *entry;
         if let Some(conn) = self.conns.get((entry >> 1) as usize) {
-            prefetch::read(conn);
+            prefetch::whole(conn);
         }
     }
 
@@ -247,7 +247,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
                 self.free = next_free;
                 self.live += 1;
                 if let Some(next) = self.conns.get(next_free as usize) {
-                    prefetch::read(next);
+                    prefetch::whole(next);
                 }
                 Ok(id)
             }

@@ -255,7 +255,7 @@ impl<W: Witness> Stage<'_, W> {
         part: &Part<F>,
         parsed: &Parsed<F>,
     ) -> WorkerId {
-        let (key, owner) = (parsed.key(), self.owner(parsed, part.nic));
+        let (key, owner) = (parsed.key(), self.owner(parsed.key(), part.nic));
         if owner != self.counters.worker || flows.conns().look_up(&key).is_some() {
             return owner;
         }

@@ -86,7 +86,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         frame: &mut B,
     ) -> Result<Begun<'a>, Fate> {
         // The worker that handed it in may have known other services than we do by now.
-        let owner = |stage: &Self| stage.owner(&item.parsed, item.nic);
+        let owner = |stage: &Self| stage.owner(item.parsed.key(), item.nic);
         if self.origin == Origin::Worker && owner(self) != self.counters.worker {
             return Err(Fate::Settled(Verdict::HandOff(owner(self), item.nic)));
         }

@@ -32,7 +32,7 @@ use crate::network::NextHop;
 use crate::random::Random;
 use crate::regime::Regime;
 use crate::snapshot::Snapshot;
-use crate::sort::{Fates, Sorted};
+use crate::sort::Sorted;
 use crate::stage::{Fate, Stage, Wait, Waits};
 use crate::steer::{Steering, Wiring};
 use crate::templates::Sweep;
@@ -81,6 +81,7 @@ pub struct Worker<'m, B> {
     random: Random,
     sweep: Sweep,
     defence: Defence,
+    sorted: Box<Sorted>,
 }
 
 /// Where a listing of a worker's connections goes on.
@@ -117,6 +118,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             random: Random::new(seed, id),
             sweep,
             defence: Defence::new(Random::new(seed, id)),
+            sorted: Box::default(),
         }
     }
 
@@ -186,7 +188,8 @@ impl<'m, B: Frame> Worker<'m, B> {
         witness: &mut impl Witness,
     ) -> Come {
         self.defend(now);
-        let mut sorted = Sorted::default();
+        let sorted = &mut *self.sorted;
+        sorted.begin(batch.len());
         let mut stage = Stage {
             snapshot: &self.snapshot,
             wiring: &self.wiring,
@@ -213,8 +216,8 @@ impl<'m, B: Frame> Worker<'m, B> {
             defence: &mut self.defence,
             witness,
         };
-        stage.sort(batch, (&self.v4, &self.v6), &mut sorted);
-        let Sorted { v4, v6, errors, parts, fates } = &mut sorted;
+        stage.sort(batch, (&self.v4, &self.v6), sorted);
+        let Sorted { v4, v6, errors, parts, fates } = sorted;
         stage.serve(&mut self.v4, v4, &mut batch.frames, fates);
         stage.serve(&mut self.v6, v6, &mut batch.frames, fates);
         for (index, nic) in errors.drain(..) {
@@ -231,8 +234,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             come = stage.follow(v4, v6, batch, *parts, fates);
         }
         let waits = stage.waits;
-        self.settle_all(batch, fates, &waits, now, sink, witness);
-        batch.nics.clear();
+        self.settle_all(batch, &waits, now, sink, witness);
         come
     }
 
@@ -312,32 +314,33 @@ impl<'m, B: Frame> Worker<'m, B> {
     fn settle_all(
         &mut self,
         batch: &mut Batch<B>,
-        fates: &Fates,
         waits: &Waits,
         now: Tick,
         sink: &mut impl Sink<B>,
         witness: &mut impl Witness,
     ) {
-        let mut frames = batch.frames.drain(..);
-        let (mut index, mut rest) = (0, fates.get(..frames.len()).unwrap_or_default());
-        while let [fate, ..] = rest {
-            debug_assert!(fate.is_some(), "a frame went through all phases without a fate");
-            let mut run = 1;
-            if let Some(Fate::Settled(verdict @ Verdict::Transmit(nic))) = *fate {
-                let together = rest.iter().take_while(|fate| leaves_by(fate, nic));
-                run = together.count();
-                let leaving = (index..).zip(frames.by_ref().take(run)).map(|(index, frame)| {
-                    witness.settled(index, End::Verdict(verdict), &frame);
-                    frame
-                });
-                sink.send(nic, leaving);
-            } else if let Some(frame) = frames.next() {
-                let fate = fate.unwrap_or(DropReason::Bug.into());
-                let nic = batch.nics.get(usize::from(index)).copied().unwrap_or_default();
-                self.settle((index, nic, frame), fate, waits, now, sink, witness);
+        let fates = self.sorted.fates.get(..batch.len()).unwrap_or_default();
+        if let Some(nic) = fates.first().and_then(leaves)
+            && fates.iter().all(|fate| leaves(fate) == Some(nic))
+        {
+            for (index, frame) in (0..).zip(&batch.frames) {
+                witness.settled(index, End::Verdict(Verdict::Transmit(nic)), frame);
             }
-            rest = rest.get(run..).unwrap_or_default();
-            index += run as u8;
+            return sink.send(nic, batch);
+        }
+        let fates = self.sorted.fates;
+        for ((index, nic), (fate, frame)) in
+            (0..).zip(batch.nics).zip(fates.into_iter().zip(batch.frames.drain(..)))
+        {
+            debug_assert!(fate.is_some(), "a frame went through all phases without a fate");
+            if let Some(leaves_by) = leaves(&fate) {
+                let verdict = Verdict::Transmit(leaves_by);
+                witness.settled(index, End::Verdict(verdict), &frame);
+                sink.take(frame, verdict);
+                continue;
+            }
+            let fate = fate.unwrap_or(DropReason::Bug.into());
+            self.settle((index, nic, frame), fate, waits, now, sink, witness);
         }
     }
 
@@ -442,10 +445,13 @@ impl<'m, B: Frame> Worker<'m, B> {
     }
 }
 
-/// Whether a frame leaves by a NIC.
+/// The NIC that a frame leaves by.
 #[inline]
-fn leaves_by(fate: &Option<Fate>, nic: NicId) -> bool {
-    matches!(fate, Some(Fate::Settled(Verdict::Transmit(by))) if *by == nic)
+fn leaves(fate: &Option<Fate>) -> Option<NicId> {
+    match fate {
+        Some(Fate::Settled(Verdict::Transmit(nic))) => Some(*nic),
+        _ => None,
+    }
 }
 
 /// Writes the Ethernet addresses towards a next hop; the EtherType is there already.

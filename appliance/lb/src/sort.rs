@@ -6,7 +6,7 @@
 
 use arrayvec::ArrayVec;
 use wire::icmp_error::is_error;
-use wire::{Eth, Frame, Outcome, Parsed, V4, V6, parse, parse_plain};
+use wire::{Eth, FlowKey, Frame, Mac, Outcome, Parsed, V4, V6, parse, parse_plain};
 use zerocopy::FromBytes;
 
 use crate::batch::{Batch, Origin};
@@ -25,7 +25,7 @@ type Items<F> = ArrayVec<Item<F>, BATCH>;
 pub(crate) type Fates = [Option<Fate>; BATCH];
 
 /// A batch by family, with the fates that are clear.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Sorted {
     pub(crate) v4: Items<V4>,
     pub(crate) v6: Items<V6>,
@@ -36,7 +36,52 @@ pub(crate) struct Sorted {
     pub(crate) fates: Fates,
 }
 
+impl Sorted {
+    /// Forgets the batch before one of `len` frames.
+    pub(crate) fn begin(&mut self, len: usize) {
+        self.v4.clear();
+        self.v6.clear();
+        self.errors.clear();
+        self.parts = 0;
+        if let Some(fates) = self.fates.get_mut(..len) {
+            fates.fill(None);
+        }
+    }
+}
+
 const _: () = assert!(BATCH <= u32::BITS as usize);
+
+/// A frame's place in the batch, the NIC that it came by, and whether its owner is to be found.
+#[derive(Clone, Copy)]
+struct Place {
+    index: u8,
+    nic: NicId,
+    is_steered: bool,
+}
+
+/// Which frames of a NIC are for us: those that begin with its link-layer address, or all, or
+/// none.
+#[derive(Clone, Copy)]
+struct Door {
+    mask: u64,
+    address: u64,
+}
+
+impl Door {
+    const OPEN: Self = Self { mask: 0, address: 0 };
+    const SHUT: Self = Self { mask: 0, address: 1 };
+
+    fn of(mac: Mac) -> Self {
+        let in_front = |[a, b, c, d, e, f]: [u8; 6]| u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+        Self { mask: in_front([0xff; 6]), address: in_front(mac.0) }
+    }
+
+    #[inline(always)]
+    fn is_for(self, head: &[u8]) -> bool {
+        let front = head.first_chunk();
+        front.is_some_and(|front| u64::from_ne_bytes(*front) & self.mask == self.address)
+    }
+}
 
 /// What a frame is that is no plain packet to us.
 enum Class {
@@ -60,28 +105,30 @@ impl<W: Witness> Stage<'_, W> {
         sorted: &mut Sorted,
     ) {
         if self.origin == Origin::Undelivered {
-            return sorted.errors.extend((0..).zip(batch.nics.iter().copied()));
+            let nics = batch.nics.iter().take(batch.frames.len());
+            return sorted.errors.extend((0..).zip(nics.copied()));
         }
-        let mut by = (NicId::default(), self.wiring.nic(NicId::default()));
+        let is_steered = self.origin == Origin::Wire && !self.steering.is_alone();
+        let mut door = (NicId::default(), self.door(NicId::default()));
         for (index, (frame, nic)) in (0..).zip(batch.frames.iter().zip(&batch.nics)) {
-            let Self { witness, counters, origin, now, .. } = self;
-            let (origin, now) = (*origin, *now);
-            let arrival = || Arrival { worker: counters.worker, nic: *nic, origin, now };
-            witness.arrived(index, arrival, frame);
-            if *nic != by.0 {
-                by = (*nic, self.wiring.nic(*nic));
+            let (worker, origin, now) = (self.counters.worker, self.origin, self.now);
+            let arrival = || Arrival { worker, nic: *nic, origin, now };
+            self.witness.arrived(index, arrival, frame);
+            if *nic != door.0 {
+                door = (*nic, self.door(*nic));
             }
             let head = frame.head();
-            let is_to_us =
-                origin != Origin::Wire || by.1.is_some_and(|nic| head.starts_with(&nic.mac.0));
-            let fate = if !is_to_us {
-                self.sort_other(v4, v6, index, frame, *nic, sorted)
-            } else if let Some(parsed) = parse_plain(head, frame.len()) {
-                self.place(v4, index, *nic, parsed, &mut sorted.v4)
-            } else if let Some(parsed) = parse_plain(head, frame.len()) {
-                self.place(v6, index, *nic, parsed, &mut sorted.v6)
+            let at = Place { index, nic: *nic, is_steered };
+            let fate = if let Some(packet) = parse_plain(head, frame.len())
+                && door.1.is_for(head)
+            {
+                self.place(v4, at, || packet.key(), || packet.parsed(), &mut sorted.v4)
+            } else if let Some(packet) = parse_plain(head, frame.len())
+                && door.1.is_for(head)
+            {
+                self.place(v6, at, || packet.key(), || packet.parsed(), &mut sorted.v6)
             } else {
-                self.sort_other(v4, v6, index, frame, *nic, sorted)
+                self.sort_other((v4, v6), at, frame, sorted)
             };
             if fate.is_some()
                 && let Some(open) = sorted.fates.get_mut(usize::from(index))
@@ -91,26 +138,34 @@ impl<W: Witness> Stage<'_, W> {
         }
     }
 
+    fn door(&self, nic: NicId) -> Door {
+        match self.wiring.nic(nic) {
+            _ if self.origin != Origin::Wire => Door::OPEN,
+            Some(nic) => Door::of(nic.mac),
+            None => Door::SHUT,
+        }
+    }
+
     /// Gives a packet to the phases of its family, unless another worker owns its flow.
     #[inline(always)]
     fn place<F: Balanced>(
         &mut self,
         flows: &Flows<'_, F>,
-        index: u8,
-        nic: NicId,
-        parsed: Parsed<F>,
+        Place { index, nic, is_steered }: Place,
+        key: impl Fn() -> FlowKey<F>,
+        parsed: impl FnOnce() -> Parsed<F>,
         items: &mut Items<F>,
     ) -> Option<Fate> {
         if self.origin == Origin::Wire {
             let here = self.counters.worker;
-            let owner = if self.steering.is_alone() { here } else { self.owner(&parsed, nic) };
+            let owner = if is_steered { self.owner(key(), nic) } else { here };
             self.witness.note(index, || Fact::Owner(owner));
             if owner != here {
                 return Some(Fate::Settled(Verdict::HandOff(owner, nic)));
             }
         }
-        let probe = flows.conns().probe(&parsed.key());
-        items.push(Item::new(index, nic, parsed, probe));
+        let probe = flows.conns().probe(&key());
+        items.push(Item::new(index, nic, parsed(), probe));
         None
     }
 
@@ -118,25 +173,23 @@ impl<W: Witness> Stage<'_, W> {
     #[inline(never)]
     fn sort_other<B: Frame>(
         &mut self,
-        v4: &Flows<'_, V4>,
-        v6: &Flows<'_, V6>,
-        index: u8,
+        (v4, v6): (&Flows<'_, V4>, &Flows<'_, V6>),
+        at: Place,
         frame: &B,
-        nic: NicId,
         sorted: &mut Sorted,
     ) -> Option<Fate> {
-        match self.classify(frame, nic) {
-            Class::V4(parsed) => self.place(v4, index, nic, parsed, &mut sorted.v4),
-            Class::V6(parsed) => self.place(v6, index, nic, parsed, &mut sorted.v6),
+        match self.classify(frame, at.nic) {
+            Class::V4(parsed) => self.place(v4, at, || parsed.key(), || parsed, &mut sorted.v4),
+            Class::V6(parsed) => self.place(v6, at, || parsed.key(), || parsed, &mut sorted.v6),
             Class::Error => {
-                sorted.errors.push((index, nic));
+                sorted.errors.push((at.index, at.nic));
                 None
             }
             Class::Part => {
-                sorted.parts |= 1 << index;
+                sorted.parts |= 1 << at.index;
                 None
             }
-            Class::Host => Some(punt(self.wiring, nic)),
+            Class::Host => Some(punt(self.wiring, at.nic)),
             Class::Drop(reason) => Some(reason.into()),
         }
     }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
-use wire::{Family, Frame, Parsed};
+use wire::{Family, FlowKey, Frame, Parsed};
 
 use crate::action::Action;
 use crate::batch::Origin;
@@ -181,9 +181,9 @@ impl<'a, W: Witness> Stage<'a, W> {
 
     /// The worker that owns a packet's flow.
     #[inline]
-    pub(crate) fn owner<F: Balanced>(&self, parsed: &Parsed<F>, nic: NicId) -> WorkerId {
+    pub(crate) fn owner<F: Balanced>(&self, key: FlowKey<F>, nic: NicId) -> WorkerId {
         let services = self.snapshot.services.family::<F>();
-        self.steering.owner(&parsed.key(), nic, services)
+        self.steering.owner(&key, nic, services)
     }
 
     /// Moves the connection's state and deadline, and counts; requests to a removed server end

@@ -47,6 +47,22 @@ impl Sum {
         Self(self.0 + other.fold().swap_bytes() as u64)
     }
 
+    /// The sum of eight bytes, in the order of memory, that start at an even offset.
+    #[inline]
+    #[must_use]
+    pub const fn of_eight(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// Adds another part of the packet that starts at an even offset, however large both sums are:
+    /// the carry goes round, as 2^64 is 1 modulo 2^16 - 1.
+    #[inline]
+    #[must_use]
+    pub const fn carry(self, other: Self) -> Self {
+        let (sum, carry) = self.0.overflowing_add(other.0);
+        Self(sum + carry as u64)
+    }
+
     /// Whether a part that contains its own checksum is intact (RFC 1071 §1(3)): its sum is -0,
     /// which of the multiples of 2^16 - 1 all but 0 itself fold to.
     #[inline]
@@ -54,7 +70,7 @@ impl Sum {
     pub const fn is_intact(self) -> bool {
         // The inverse of 2^16 - 1 modulo 2^64 takes its multiples, and them alone, to quotients.
         const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
-        self.0 != 0 && self.0.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
+        self.0.wrapping_mul(INVERSE).wrapping_sub(1) < u64::MAX / 0xffff
     }
 
     /// The checksum field of a packet with this sum, taken with the field zero.

@@ -27,9 +27,21 @@ impl Burst {
         self.0.try_push(frame).map_err(|full| full.element())
     }
 
-    /// Adds frames at the end until it is full or there are no more.
-    pub fn fill(&mut self, frames: &mut impl Iterator<Item = Mbuf>) {
-        self.0.extend(frames.take(self.0.remaining_capacity()));
+    /// Moves all frames of an array behind the last, at once; false and unchanged if there is no
+    /// room for all of them.
+    pub fn append<const N: usize>(&mut self, frames: &mut ArrayVec<Mbuf, N>) -> bool {
+        let (len, added) = (self.0.len(), frames.len());
+        if added > self.0.remaining_capacity() {
+            return false;
+        }
+        // SAFETY: there is room for `added` frames, which the other array, being another object,
+        // holds and then no longer owns.
+        unsafe {
+            frames.set_len(0);
+            self.0.as_mut_ptr().add(len).copy_from_nonoverlapping(frames.as_ptr(), added);
+            self.0.set_len(len + added);
+        }
+        true
     }
 
     /// Takes the last frame.

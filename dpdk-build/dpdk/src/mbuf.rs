@@ -6,6 +6,7 @@
 //! the segments' `data_len`. Drivers promise the same of what they receive (`rte_mbuf.h`).
 
 use std::fmt;
+use std::hint;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
@@ -248,10 +249,11 @@ impl<'a> Iterator for Segments<'a> {
 
 /// The data of one segment.
 fn data(segment: &sys::rte_mbuf) -> &[u8] {
-    // SAFETY: the data lies within the buffer and bytes have no invalid values; who borrows the
-    // segment borrows the chain.
+    // SAFETY: the data lies within the buffer, which is somewhere, and bytes have no invalid
+    // values; who borrows the segment borrows the chain.
     unsafe {
         let start = segment.buf_addr.cast::<u8>().add(segment.data_off.into());
+        hint::assert_unchecked(!start.is_null());
         slice::from_raw_parts(start, segment.data_len.into())
     }
 }

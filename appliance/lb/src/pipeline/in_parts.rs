@@ -70,6 +70,6 @@ pub(super) fn send_in_parts<B: Frame>(
     })?;
     // One came in.
     frames.originated.add(pieces.len().saturating_sub(1) as u64);
-    sink.send(nic, pieces.into_iter());
+    pieces.into_iter().for_each(|piece| sink.take(piece, Verdict::Transmit(nic)));
     Ok(())
 }

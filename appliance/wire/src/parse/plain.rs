@@ -6,10 +6,13 @@
 //! know it leaves to [`super::parse`], which decides alone what is wrong with a frame.
 
 use zerocopy::network_endian::{U16, U32};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, native_endian, transmute_ref,
+};
 
 use super::Parsed;
-use crate::{Delta, Eth, Family, FlowKey, L4, TcpFlags, Tuple, V4, V6, csum, ipv4};
+use crate::csum::Sum;
+use crate::{Delta, Eth, Family, FlowKey, L4, TcpFlags, Tuple, V4, V6, ipv4};
 
 /// The front of a frame whose IP header has nothing between its addresses and the ports.
 #[derive(
@@ -77,6 +80,18 @@ pub struct Front4 {
     csum: U16,
 }
 
+/// The front of a frame with the IPv4 header in words, of which the first two are its front and the
+/// source, and the third is the destination.
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Words4 {
+    eth: Eth,
+    first: native_endian::U64,
+    second: native_endian::U64,
+    third: native_endian::U32,
+    ports: native_endian::U32,
+}
+
 /// An IPv6 header up to the addresses, RFC 8200; the fields are those of [`crate::Ipv6`].
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -128,16 +143,19 @@ impl PlainFamily for V4 {
 
     #[inline(always)]
     fn read(plain: &Plain<Self>) -> Option<Said> {
-        const PART: u16 = ipv4::MORE_FRAGMENTS | ipv4::OFFSET;
-        let Plain { front, tuple, .. } = plain;
-        let header = csum::sum(front.as_bytes())
-            .plus(csum::sum(tuple.src.as_bytes()))
-            .plus(csum::sum(tuple.dst.as_bytes()));
-        let is_plain = front.version_ihl == ipv4::VERSION_IHL
-            && front.frag.to_bytes()[0] & (PART >> 8) as u8 | front.frag.to_bytes()[1] == 0
-            && header.is_intact();
+        const PART: [u8; 2] = (ipv4::MORE_FRAGMENTS | ipv4::OFFSET).to_be_bytes();
+        /// Where the first eight bytes of the header say whether it is that of a plain packet.
+        const SHAPE: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0, 0, PART[0], PART[1]]);
+        const PLAIN: u64 = u64::from_ne_bytes([ipv4::VERSION_IHL, 0, 0, 0, 0, 0, 0, 0]);
+        let Words4 { first, second, third, .. } = transmute_ref!(plain);
+        let (first, second, third) = (first.get(), second.get(), third.get());
+        let front = &plain.front;
         let payload_len = usize::from(front.total_len.get()).checked_sub(Self::HEADER_LEN)?;
-        is_plain.then_some(Said {
+        let header = Sum::of_eight(first).carry(Sum::of_eight(second));
+        if first & SHAPE != PLAIN || !header.carry(Sum::of_eight(third.into())).is_intact() {
+            return None;
+        }
+        Some(Said {
             payload_len,
             protocol: front.protocol,
             ttl: front.ttl,
@@ -185,40 +203,65 @@ impl PlainFamily for V6 {
     }
 }
 
+/// A whole plain packet, as its frame shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct PlainPacket<'a, F: PlainFamily> {
+    tuple: &'a Tuple<F>,
+    payload_len: usize,
+    protocol: L4,
+    tcp_flags: TcpFlags,
+    ttl: u8,
+    dont_fragment: bool,
+}
+
+impl<F: PlainFamily> PlainPacket<'_, F> {
+    /// Addresses, ports and protocol.
+    #[inline(always)]
+    #[must_use]
+    pub fn key(&self) -> FlowKey<F> {
+        FlowKey { tuple: *self.tuple, protocol: self.protocol }
+    }
+
+    /// The packet as [`super::parse`] gives it.
+    #[inline(always)]
+    #[must_use]
+    pub fn parsed(&self) -> Parsed<F> {
+        Parsed {
+            key: self.key(),
+            ip_len: (F::HEADER_LEN + self.payload_len) as u32,
+            l4: (size_of::<Eth>() + F::HEADER_LEN) as u16,
+            ttl: self.ttl,
+            tcp_flags: self.tcp_flags,
+            dont_fragment: self.dont_fragment,
+        }
+    }
+}
+
 /// Reads a frame if it is a whole plain packet of the family; none leaves it to [`super::parse`].
 #[inline(always)]
 #[must_use]
-pub fn parse_plain<F: PlainFamily>(head: &[u8], chain_len: usize) -> Option<Parsed<F>> {
+pub fn parse_plain<F: PlainFamily>(head: &[u8], chain_len: usize) -> Option<PlainPacket<'_, F>> {
     let (plain, rest) = Plain::<F>::ref_from_prefix(head).ok()?;
     if plain.eth.ethertype != U16::new(F::ETHERTYPE) {
         return None;
     }
     let Said { payload_len, protocol, ttl, dont_fragment } = F::read(plain)?;
-    let ip_len = F::HEADER_LEN + payload_len;
-    if size_of::<Eth>() + ip_len > chain_len {
+    if size_of::<Eth>() + F::HEADER_LEN + payload_len > chain_len {
         return None;
     }
-    let (protocol, tcp_flags) = match L4::from_number(protocol)? {
-        L4::Tcp => {
-            let (tcp, _) = TcpRest::ref_from_prefix(rest).ok()?;
-            let header_len = usize::from(tcp.data_offset >> 4) * 4;
-            let is_whole = (size_of::<crate::Tcp>()..=payload_len).contains(&header_len);
-            is_whole.then_some((L4::Tcp, tcp.flags))?
-        }
-        L4::Udp => {
-            let (udp, _) = UdpRest::ref_from_prefix(rest).ok()?;
-            let len = usize::from(udp.len.get());
-            let is_whole = (size_of::<crate::Udp>()..=payload_len).contains(&len);
-            is_whole.then_some((L4::Udp, TcpFlags::NONE))?
-        }
-        L4::Sctp => return None,
+    let (protocol, tcp_flags) = if protocol == L4::Tcp.number() {
+        let (tcp, _) = TcpRest::ref_from_prefix(rest).ok()?;
+        let header_len = usize::from(tcp.data_offset >> 4) * 4;
+        let is_whole = (size_of::<crate::Tcp>()..=payload_len).contains(&header_len);
+        is_whole.then_some((L4::Tcp, tcp.flags))?
+    } else if protocol == L4::Udp.number() {
+        let (udp, _) = UdpRest::ref_from_prefix(rest).ok()?;
+        let len = usize::from(udp.len.get());
+        let is_whole = (size_of::<crate::Udp>()..=payload_len).contains(&len);
+        is_whole.then_some((L4::Udp, TcpFlags::NONE))?
+    } else {
+        return None;
     };
-    Some(Parsed {
-        key: FlowKey { tuple: plain.tuple, protocol },
-        ip_len: ip_len as u32,
-        l4: (size_of::<Eth>() + F::HEADER_LEN) as u16,
-        ttl,
-        tcp_flags,
-        dont_fragment,
-    })
+    let tuple = &plain.tuple;
+    Some(PlainPacket { tuple, payload_len, protocol, tcp_flags, ttl, dont_fragment })
 }
