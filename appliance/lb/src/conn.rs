@@ -115,6 +115,24 @@ impl Deadline {
     }
 }
 
+/// What connections are like whose packets of a protocol come at a moment and leave them in their
+/// state, and until when they live then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usual {
+    vital: u32,
+    due: u32,
+}
+
+impl Usual {
+    /// Of the protocol, state, flags and upper part of the deadline, what tells the usual case.
+    const MASK: u32 = u32::from_ne_bytes([0xff, 0xff, !(REPLIES | TUNNEL | FILL), 0x0F]);
+
+    pub(crate) fn new(protocol: L4, state: State, due: Deadline) -> Self {
+        let vital = [protocol.number(), state as u8, LIVE, due.high];
+        Self { vital: u32::from_ne_bytes(vital), due: due.low }
+    }
+}
+
 impl<F: ConnFamily> Conn<F> {
     /// A connection whose first packet is still to be tracked.
     pub fn new(protocol: L4, server: ServerId, actions: [Action<F>; 2], traits: Traits) -> Self {
@@ -177,7 +195,13 @@ impl<F: ConnFamily> Conn<F> {
     /// Whether a packet with this key belongs to the connection, in this direction.
     #[inline]
     pub fn matches(&self, direction: Direction, key: &FlowKey<F>) -> bool {
-        self.arrives(direction) == key.tuple && self.protocol == key.protocol.number()
+        self.has_arrived(direction, &key.tuple) && self.protocol == key.protocol.number()
+    }
+
+    /// Whether packets of one direction arrive with this tuple.
+    #[inline]
+    pub(crate) fn has_arrived(&self, direction: Direction, tuple: &Tuple<F>) -> bool {
+        self.action(direction.opposite()).tuple.is_mirror_of(tuple)
     }
 
     /// The key that packets of one direction are found by.
@@ -207,17 +231,31 @@ impl<F: ConnFamily> Conn<F> {
         }
     }
 
-    /// Whether it is in `state`, and nothing is to be done for its packets but to rewrite and
-    /// count them.
+    /// Whether it is of the protocol and in the state of the usual case, nothing is to be done for
+    /// its packets but to rewrite and count them, and they do not bring its end nearer.
     #[inline]
-    pub(crate) fn is_usual(&self, state: State) -> bool {
-        self.flags & !(REPLIES | TUNNEL | FILL) == LIVE && self.state == state as u8
+    pub(crate) fn is_usual(&self, usual: &Usual) -> bool {
+        self.vital() & Usual::MASK == usual.vital && self.deadline.get() <= usual.due
     }
 
-    /// Whether packets of one direction travel inside another IP packet.
+    /// Moves the deadline, and counts the packet, of a connection that [`Self::is_usual`].
     #[inline]
-    pub(crate) fn is_tunnel(&self, direction: Direction) -> bool {
-        self.flags & TUNNEL != 0 && direction == Direction::Request
+    pub(crate) fn go_on(&mut self, usual: &Usual, direction: Direction) {
+        self.deadline = U32::new(usual.due);
+        if direction == Direction::Request {
+            self.count_request();
+        }
+    }
+
+    #[inline]
+    fn vital(&self) -> u32 {
+        u32::from_ne_bytes([self.protocol, self.state, self.flags, self.deadline_high])
+    }
+
+    /// Whether requests travel inside another IP packet; such a connection sees no replies.
+    #[inline]
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.flags & TUNNEL != 0
     }
 
     /// Whether its persistence template is still to be told when it is established.
@@ -256,20 +294,9 @@ impl<F: ConnFamily> Conn<F> {
     /// Sets the deadline to `timeout_s` seconds after `now`.
     #[inline]
     pub fn refresh(&mut self, now: Tick, timeout_s: u32) {
-        self.postpone(Deadline::after(now, timeout_s));
-    }
-
-    /// Sets the deadline.
-    #[inline]
-    pub(crate) fn postpone(&mut self, due: Deadline) {
+        let due = Deadline::after(now, timeout_s);
         self.deadline = U32::new(due.low);
         self.deadline_high = self.deadline_high & 0xF0 | due.high;
-    }
-
-    /// Whether the deadline is `due` or before it, by no more than 8 years.
-    #[inline]
-    pub(crate) fn lives_until(&self, due: Deadline) -> bool {
-        self.deadline_high & 0x0F == due.high && self.deadline.get() <= due.low
     }
 
     /// The moment at which it expires unless a packet comes.

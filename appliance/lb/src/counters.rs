@@ -166,9 +166,7 @@ impl NextHopUse {
     /// Notes that a frame goes to the next hop in a place.
     #[inline]
     pub fn mark(&self, place: usize) {
-        if let Some(used) = self.0.get(place)
-            && !used.load(Ordering::Relaxed)
-        {
+        if let Some(used) = self.0.get(place) {
             used.store(true, Ordering::Relaxed);
         }
     }

@@ -12,7 +12,7 @@ use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
 use crate::action::Action;
-use crate::conn::{Deadline, Direction};
+use crate::conn::{Deadline, Usual};
 use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::ids::{NicId, Tick};
@@ -21,17 +21,18 @@ use crate::stage::{Item, Stage};
 use crate::tcp_state::{State, Timeouts};
 use crate::witness::{Fact, Witness};
 
-/// Until when the connections live whose packets come now and leave them in their state.
+/// What connections are like whose packets come now and leave them in their state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steady {
-    established: Deadline,
-    udp: Deadline,
+    tcp: Usual,
+    udp: Usual,
 }
 
 impl Steady {
     pub(crate) fn new(now: Tick, timeouts: &Timeouts) -> Self {
-        let after = |state| Deadline::after(now, timeouts.of(state));
-        Self { established: after(State::Established), udp: after(State::Udp) }
+        let usual =
+            |protocol, state| Usual::new(protocol, state, Deadline::after(now, timeouts.of(state)));
+        Self { tcp: usual(L4::Tcp, State::Established), udp: usual(L4::Udp, State::Udp) }
     }
 }
 
@@ -46,15 +47,13 @@ impl<W: Witness> Stage<'_, W> {
     ) -> Option<NicId> {
         let parsed = &item.parsed;
         let (direction, conn) = flows.candidate(item.probe)?;
-        let is_tcp = parsed.protocol() == L4::Tcp;
-        let (state, due) = match is_tcp {
-            true => (State::Established, self.steady.established),
-            false => (State::Udp, self.steady.udp),
+        let usual = match parsed.protocol() {
+            L4::Tcp if parsed.tcp_flags().is_only_ack() => self.steady.tcp,
+            L4::Udp => self.steady.udp,
+            L4::Tcp | L4::Sctp => return None,
         };
-        if !conn.is_usual(state)
-            || (is_tcp && !parsed.tcp_flags().is_only_ack())
-            || !conn.matches(direction, &parsed.key())
-            || !conn.lives_until(due)
+        if !conn.is_usual(&usual)
+            || !conn.has_arrived(direction, parsed.tuple())
             || parsed.ttl() <= 1
         {
             return None;
@@ -64,7 +63,7 @@ impl<W: Witness> Stage<'_, W> {
         let service = view.service?;
         let action = conn.action(direction);
         let hop = self.snapshot.network.next_hop(action.next_hop)?;
-        let has_left = if conn.is_tunnel(direction) {
+        let has_left = if conn.is_tunnel() {
             let outer = view.outer.as_ref()?;
             let fits = parsed.is_plain() && self.fits_tunnel(frame.len(), outer, hop);
             fits && self.encapsulate_plain(frame, parsed, action, outer, hop)
@@ -76,10 +75,7 @@ impl<W: Witness> Stage<'_, W> {
             return None;
         }
         self.tell(conn, item, direction, Fact::Found);
-        conn.postpone(due);
-        if direction == Direction::Request {
-            conn.count_request();
-        }
+        conn.go_on(&usual, direction);
         self.tell(conn, item, direction, Fact::Tracked);
         let action = conn.action(direction);
         self.tell_way(item.index(), (action, direction), Some(view), &Ok(hop));

@@ -172,13 +172,16 @@ impl<'m, B: Frame> Worker<'m, B> {
             Origin::Waited | Origin::Undelivered => {}
         }
         let come = self.process(batch, origin, now, sink, witness);
-        if !come.is_empty() && !self.in_parts.waiting.is_empty() {
+        if let Some(come) =
+            come.filter(|come| !come.is_empty() && !self.in_parts.waiting.is_empty())
+        {
             self.follow_first(&come, now, sink, witness);
         }
         self.note_levels();
     }
 
-    /// Takes a batch through all phases; returns the packets in parts whose first one came.
+    /// Takes a batch through all phases; returns the packets in parts whose first one came, if
+    /// there were fragments.
     fn process(
         &mut self,
         batch: &mut Batch<B>,
@@ -186,10 +189,11 @@ impl<'m, B: Frame> Worker<'m, B> {
         now: Tick,
         sink: &mut impl Sink<B>,
         witness: &mut impl Witness,
-    ) -> Come {
+    ) -> Option<Come> {
         self.defend(now);
         let sorted = &mut *self.sorted;
         sorted.begin(batch.len());
+        let mut waits = Waits::new();
         let mut stage = Stage {
             snapshot: &self.snapshot,
             wiring: &self.wiring,
@@ -201,7 +205,7 @@ impl<'m, B: Frame> Worker<'m, B> {
             icmp: &mut self.icmp,
             ip_id: &mut self.ip_id,
             random: &mut self.random,
-            waits: Waits::new(),
+            waits: &mut waits,
             probes: PORT_PROBES_PER_BATCH,
             origin,
             now,
@@ -226,14 +230,13 @@ impl<'m, B: Frame> Worker<'m, B> {
                 *fate = Some(stage.serve_error((&mut self.v4, &mut self.v6), (index, nic), frame));
             }
         }
-        let mut come = Come::new();
+        let mut come = None;
         if *parts != 0 {
             let InParts { v4, v6, .. } = &mut self.in_parts;
             let v4 = Known { flows: &mut self.v4, fragments: v4 };
             let v6 = Known { flows: &mut self.v6, fragments: v6 };
-            come = stage.follow(v4, v6, batch, *parts, fates);
+            come = Some(stage.follow(v4, v6, batch, *parts, fates));
         }
-        let waits = stage.waits;
         self.settle_all(batch, &waits, now, sink, witness);
         come
     }

@@ -106,7 +106,7 @@ pub(crate) struct Stage<'a, W> {
     pub(crate) icmp: &'a mut RateLimit,
     pub(crate) ip_id: &'a mut u16,
     pub(crate) random: &'a mut Random,
-    pub(crate) waits: Waits,
+    pub(crate) waits: &'a mut Waits,
     pub(crate) probes: u32,
     pub(crate) origin: Origin,
     pub(crate) now: Tick,
@@ -138,10 +138,12 @@ impl<'a, W: Witness> Stage<'a, W> {
             let (Some(frame), Some(fate)) = (frames.get_mut(at), fates.get_mut(at)) else {
                 continue;
             };
-            *fate = Some(match self.express(flows, item, frame) {
-                Some(nic) => Fate::Settled(Verdict::Transmit(nic)),
-                None => self.serve_one(flows, item, since, frame).unwrap_or_else(|fate| fate),
-            });
+            if let Some(nic) = self.express(flows, item, frame) {
+                *fate = Some(Fate::Settled(Verdict::Transmit(nic)));
+                continue;
+            }
+            let served = self.serve_one(flows, item, since, frame);
+            *fate = Some(served.unwrap_or_else(|fate| fate));
         }
     }
 

@@ -112,6 +112,16 @@ impl<F: Family> Tuple<F> {
     pub const fn mirror(&self) -> Self {
         Self::new(self.destination(), self.source())
     }
+
+    /// Whether it is the tuple of the answer to `other`.
+    #[inline]
+    #[must_use]
+    pub fn is_mirror_of(&self, other: &Self) -> bool {
+        let ports = |tuple: &Self| -> u32 { zerocopy::transmute!([tuple.sport, tuple.dport]) };
+        self.src == other.dst
+            && self.dst == other.src
+            && ports(self) == ports(other).rotate_left(16)
+    }
 }
 
 impl<F: Family> fmt::Display for Tuple<F> {
@@ -243,6 +253,12 @@ mod tests {
         assert_eq!(request.to_string(), "198.51.100.7:40000 > 192.0.2.1:80");
         assert_eq!(request.mirror(), Tuple::new(vip, client));
         assert_eq!(request.mirror().mirror(), request);
+        assert!(request.is_mirror_of(&request.mirror()) && !request.is_mirror_of(&request));
+        for byte in 0..12 {
+            let mut other = request.mirror();
+            other.as_mut_bytes()[byte] ^= 1;
+            assert!(!request.is_mirror_of(&other), "byte {byte}");
+        }
     }
 
     #[test]

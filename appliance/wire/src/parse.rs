@@ -52,6 +52,13 @@ impl<F: Family> Parsed<F> {
         self.key
     }
 
+    /// Addresses and ports.
+    #[inline]
+    #[must_use]
+    pub const fn tuple(&self) -> &Tuple<F> {
+        &self.key.tuple
+    }
+
     /// Transport protocol.
     #[inline]
     #[must_use]
