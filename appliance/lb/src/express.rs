@@ -12,6 +12,7 @@ use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
 use crate::action::Action;
+use crate::batch::Origin;
 use crate::conn::{Deadline, Usual};
 use crate::family::Balanced;
 use crate::flows::Flows;
@@ -73,6 +74,10 @@ impl<W: Witness> Stage<'_, W> {
         };
         if !has_left {
             return None;
+        }
+        let here = self.counters.worker;
+        if self.origin == Origin::Wire {
+            self.witness.note(item.index(), || Fact::Owner(here));
         }
         self.tell(conn, item, direction, Fact::Found);
         conn.go_on(&usual, direction);

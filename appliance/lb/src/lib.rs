@@ -8,10 +8,10 @@
 //! A frame enters a worker, becomes a [`verdict::Verdict`], and leaves:
 //!
 //! ```text
-//! batch -> parse -> whose? -> find -> admit misses -> track -> rewrite -> encapsulate -> address
-//!            |        |        |          |                                         |
-//!         drop,     hand     punt       no server, no port,                      hold, too big
-//!         punt      off                 table full: drop
+//! batch -> parse -> find -> whose? -> admit misses -> track -> rewrite -> encapsulate -> address
+//!            |                 |          |    |                                    |
+//!         drop,              hand       punt   no server, no port,               hold, too big
+//!         punt               off               table full: drop
 //! ```
 //!
 //! Nothing here does I/O, reads a clock, spawns a thread, takes a lock, logs, or allocates after

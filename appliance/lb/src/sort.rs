@@ -6,17 +6,16 @@
 
 use arrayvec::ArrayVec;
 use wire::icmp_error::is_error;
-use wire::{Eth, FlowKey, Frame, Mac, Outcome, Parsed, V4, V6, parse, parse_plain};
+use wire::{Eth, Frame, Mac, Outcome, Parsed, V4, V6, parse, parse_plain};
 use zerocopy::FromBytes;
 
 use crate::batch::{Batch, Origin};
-use crate::family::Balanced;
 use crate::flows::Flows;
 use crate::ids::NicId;
 use crate::limits::BATCH;
 use crate::stage::{Fate, Item, Stage, punt};
-use crate::verdict::{DropReason, Verdict};
-use crate::witness::{Arrival, Fact, Witness};
+use crate::verdict::DropReason;
+use crate::witness::{Arrival, Witness};
 
 /// The packets of one family in a batch.
 type Items<F> = ArrayVec<Item<F>, BATCH>;
@@ -50,14 +49,6 @@ impl Sorted {
 }
 
 const _: () = assert!(BATCH <= u32::BITS as usize);
-
-/// A frame's place in the batch, the NIC that it came by, and whether its owner is to be found.
-#[derive(Clone, Copy)]
-struct Place {
-    index: u8,
-    nic: NicId,
-    is_steered: bool,
-}
 
 /// Which frames of a NIC are for us: those that begin with its link-layer address, or all, or
 /// none.
@@ -108,7 +99,6 @@ impl<W: Witness> Stage<'_, W> {
             let nics = batch.nics.iter().take(batch.frames.len());
             return sorted.errors.extend((0..).zip(nics.copied()));
         }
-        let is_steered = self.origin == Origin::Wire && !self.steering.is_alone();
         let mut door = (NicId::default(), self.door(NicId::default()));
         for (index, (frame, nic)) in (0..).zip(batch.frames.iter().zip(&batch.nics)) {
             let (worker, origin, now) = (self.counters.worker, self.origin, self.now);
@@ -118,22 +108,18 @@ impl<W: Witness> Stage<'_, W> {
                 door = (*nic, self.door(*nic));
             }
             let head = frame.head();
-            let at = Place { index, nic: *nic, is_steered };
-            let fate = if let Some(packet) = parse_plain(head, frame.len())
+            if let Some(packet) = parse_plain(head, frame.len())
                 && door.1.is_for(head)
             {
-                self.place(v4, at, || packet.key(), || packet.parsed(), &mut sorted.v4)
+                let probe = v4.conns().probe(&packet.key());
+                sorted.v4.push(Item::new(index, *nic, packet.parsed(), probe));
             } else if let Some(packet) = parse_plain(head, frame.len())
                 && door.1.is_for(head)
             {
-                self.place(v6, at, || packet.key(), || packet.parsed(), &mut sorted.v6)
+                let probe = v6.conns().probe(&packet.key());
+                sorted.v6.push(Item::new(index, *nic, packet.parsed(), probe));
             } else {
-                self.sort_other((v4, v6), at, frame, sorted)
-            };
-            if fate.is_some()
-                && let Some(open) = sorted.fates.get_mut(usize::from(index))
-            {
-                *open = fate;
+                self.sort_other((v4, v6), (index, *nic), frame, sorted);
             }
         }
     }
@@ -146,51 +132,31 @@ impl<W: Witness> Stage<'_, W> {
         }
     }
 
-    /// Gives a packet to the phases of its family, unless another worker owns its flow.
-    #[inline(always)]
-    fn place<F: Balanced>(
-        &mut self,
-        flows: &Flows<'_, F>,
-        Place { index, nic, is_steered }: Place,
-        key: impl Fn() -> FlowKey<F>,
-        parsed: impl FnOnce() -> Parsed<F>,
-        items: &mut Items<F>,
-    ) -> Option<Fate> {
-        if self.origin == Origin::Wire {
-            let here = self.counters.worker;
-            let owner = if is_steered { self.owner(key(), nic) } else { here };
-            self.witness.note(index, || Fact::Owner(owner));
-            if owner != here {
-                return Some(Fate::Settled(Verdict::HandOff(owner, nic)));
-            }
-        }
-        let probe = flows.conns().probe(&key());
-        items.push(Item::new(index, nic, parsed(), probe));
-        None
-    }
-
     /// Sorts a frame that is no plain packet to us.
     #[inline(never)]
     fn sort_other<B: Frame>(
         &mut self,
         (v4, v6): (&Flows<'_, V4>, &Flows<'_, V6>),
-        at: Place,
+        (index, nic): (u8, NicId),
         frame: &B,
         sorted: &mut Sorted,
-    ) -> Option<Fate> {
-        match self.classify(frame, at.nic) {
-            Class::V4(parsed) => self.place(v4, at, || parsed.key(), || parsed, &mut sorted.v4),
-            Class::V6(parsed) => self.place(v6, at, || parsed.key(), || parsed, &mut sorted.v6),
-            Class::Error => {
-                sorted.errors.push((at.index, at.nic));
-                None
+    ) {
+        let fate = match self.classify(frame, nic) {
+            Class::V4(parsed) => {
+                let probe = v4.conns().probe(&parsed.key());
+                return sorted.v4.push(Item::new(index, nic, parsed, probe));
             }
-            Class::Part => {
-                sorted.parts |= 1 << at.index;
-                None
+            Class::V6(parsed) => {
+                let probe = v6.conns().probe(&parsed.key());
+                return sorted.v6.push(Item::new(index, nic, parsed, probe));
             }
-            Class::Host => Some(punt(self.wiring, at.nic)),
-            Class::Drop(reason) => Some(reason.into()),
+            Class::Error => return sorted.errors.push((index, nic)),
+            Class::Part => return sorted.parts |= 1 << index,
+            Class::Host => punt(self.wiring, nic),
+            Class::Drop(reason) => reason.into(),
+        };
+        if let Some(open) = sorted.fates.get_mut(usize::from(index)) {
+            *open = Some(fate);
         }
     }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The phases of one family: whose, find, admit, track, forward.
+//!
+//! Whose a packet is, is asked only if no connection that is here takes it: one that is here was
+//! opened by its owner.
 
 use std::net::IpAddr;
 
@@ -142,9 +145,28 @@ impl<'a, W: Witness> Stage<'a, W> {
                 *fate = Some(Fate::Settled(Verdict::Transmit(nic)));
                 continue;
             }
-            let served = self.serve_one(flows, item, since, frame);
+            let served = self.serve_own(flows, item, since, frame);
             *fate = Some(served.unwrap_or_else(|fate| fate));
         }
+    }
+
+    /// Serves a packet unless another worker owns its flow.
+    #[inline(never)]
+    fn serve_own<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        item: &Item<F>,
+        since: u32,
+        frame: &mut B,
+    ) -> Result<Fate, Fate> {
+        if self.origin == Origin::Wire {
+            let owner = self.owner(item.parsed.key(), item.nic);
+            self.witness.note(item.index, || Fact::Owner(owner));
+            if owner != self.counters.worker {
+                return Ok(Fate::Settled(Verdict::HandOff(owner, item.nic)));
+            }
+        }
+        self.serve_one(flows, item, since, frame)
     }
 
     #[inline(never)]
