@@ -43,7 +43,7 @@ impl Probe {
 
     #[inline]
     fn tag(self) -> u16 {
-        ((self.hash >> 48) as u16).max(1)
+        (self.hash >> 48) as u16 | 1
     }
 }
 

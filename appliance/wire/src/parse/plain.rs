@@ -108,8 +108,8 @@ pub struct Front6 {
 /// What a front says of its packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Said {
-    /// Bytes behind the IP header.
-    payload_len: usize,
+    /// Bytes of the whole packet.
+    ip_len: u32,
     protocol: u8,
     ttl: u8,
     dont_fragment: bool,
@@ -150,13 +150,12 @@ impl PlainFamily for V4 {
         let Words4 { first, second, third, .. } = transmute_ref!(plain);
         let (first, second, third) = (first.get(), second.get(), third.get());
         let front = &plain.front;
-        let payload_len = usize::from(front.total_len.get()).checked_sub(Self::HEADER_LEN)?;
         let header = Sum::of_eight(first).carry(Sum::of_eight(second));
         if first & SHAPE != PLAIN || !header.carry(Sum::of_eight(third.into())).is_intact() {
             return None;
         }
         Some(Said {
-            payload_len,
+            ip_len: front.total_len.get().into(),
             protocol: front.protocol,
             ttl: front.ttl,
             dont_fragment: front.frag.to_bytes()[0] & (ipv4::DONT_FRAGMENT >> 8) as u8 != 0,
@@ -183,7 +182,7 @@ impl PlainFamily for V6 {
     fn read(plain: &Plain<Self>) -> Option<Said> {
         let front = &plain.front;
         (front.version_class >> 4 == 6).then_some(Said {
-            payload_len: front.payload_len.get().into(),
+            ip_len: Self::HEADER_LEN as u32 + u32::from(front.payload_len.get()),
             protocol: front.next_header,
             ttl: front.hop_limit,
             dont_fragment: true,
@@ -207,7 +206,7 @@ impl PlainFamily for V6 {
 #[derive(Clone, Copy, Debug)]
 pub struct PlainPacket<'a, F: PlainFamily> {
     tuple: &'a Tuple<F>,
-    payload_len: usize,
+    ip_len: u32,
     protocol: L4,
     tcp_flags: TcpFlags,
     ttl: u8,
@@ -228,7 +227,7 @@ impl<F: PlainFamily> PlainPacket<'_, F> {
     pub fn parsed(&self) -> Parsed<F> {
         Parsed {
             key: self.key(),
-            ip_len: (F::HEADER_LEN + self.payload_len) as u32,
+            ip_len: self.ip_len,
             l4: (size_of::<Eth>() + F::HEADER_LEN) as u16,
             ttl: self.ttl,
             tcp_flags: self.tcp_flags,
@@ -245,23 +244,25 @@ pub fn parse_plain<F: PlainFamily>(head: &[u8], chain_len: usize) -> Option<Plai
     if plain.eth.ethertype != U16::new(F::ETHERTYPE) {
         return None;
     }
-    let Said { payload_len, protocol, ttl, dont_fragment } = F::read(plain)?;
-    if size_of::<Eth>() + F::HEADER_LEN + payload_len > chain_len {
+    let Said { ip_len, protocol, ttl, dont_fragment } = F::read(plain)?;
+    let packet_len = ip_len as usize;
+    if size_of::<Eth>() + packet_len > chain_len {
         return None;
     }
     let (protocol, tcp_flags) = if protocol == L4::Tcp.number() {
         let (tcp, _) = TcpRest::ref_from_prefix(rest).ok()?;
         let header_len = usize::from(tcp.data_offset >> 4) * 4;
-        let is_whole = (size_of::<crate::Tcp>()..=payload_len).contains(&header_len);
+        let is_whole =
+            header_len >= size_of::<crate::Tcp>() && F::HEADER_LEN + header_len <= packet_len;
         is_whole.then_some((L4::Tcp, tcp.flags))?
     } else if protocol == L4::Udp.number() {
         let (udp, _) = UdpRest::ref_from_prefix(rest).ok()?;
         let len = usize::from(udp.len.get());
-        let is_whole = (size_of::<crate::Udp>()..=payload_len).contains(&len);
+        let is_whole = len >= size_of::<crate::Udp>() && F::HEADER_LEN + len <= packet_len;
         is_whole.then_some((L4::Udp, TcpFlags::NONE))?
     } else {
         return None;
     };
     let tuple = &plain.tuple;
-    Some(PlainPacket { tuple, payload_len, protocol, tcp_flags, ttl, dont_fragment })
+    Some(PlainPacket { tuple, ip_len, protocol, tcp_flags, ttl, dont_fragment })
 }
