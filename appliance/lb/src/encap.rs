@@ -207,7 +207,7 @@ impl Outer {
             dont_fragment: F::ID == FamilyId::V4 && parsed.dont_fragment(),
         };
         front.ip = O::complete(blank, inner.len, &inner, choice)?;
-        (front.eth.dst, front.eth.src) = (hop.to, hop.from);
+        front.eth.set_link(hop.link);
         front.eth.ethertype = U16::new(O::ETHERTYPE);
         F::forward_plain(&mut front.inner, delta);
         Some(())

@@ -123,8 +123,7 @@ fn rewrite_plain<F: Balanced>(
         }
         L4::Sctp => return false,
     }
-    plain.eth.dst = hop.to;
-    plain.eth.src = hop.from;
+    plain.eth.set_link(hop.link);
     F::forward_plain(&mut plain.front, action.header_delta);
     plain.tuple = action.tuple;
     true

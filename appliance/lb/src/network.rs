@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use wire::{Addr4, Addr6, Family, FamilyId, Mac, V4, V6};
+use wire::{Addr4, Addr6, Family, FamilyId, Link, Mac, V4, V6};
 use zerocopy::native_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -79,10 +79,8 @@ pub struct NextHop {
     pub nic: NicId,
     /// Largest IP packet towards it, in bytes.
     pub mtu: u16,
-    /// The neighbour's link-layer address.
-    pub to: Mac,
-    /// The NIC's link-layer address.
-    pub from: Mac,
+    /// Link-layer addresses of frames to it: the neighbour's, and the NIC's as their source.
+    pub link: Link,
 }
 
 /// A neighbour by its address on a NIC's segment.
@@ -211,9 +209,10 @@ impl Network {
     }
 
     fn next_hop(&self, neighbour: &Neighbour) -> Option<NextHop> {
-        let to = *self.macs.get(neighbour)?;
+        let dst = *self.macs.get(neighbour)?;
         let nic = self.nics.get(neighbour.nic.index())?;
-        Some(NextHop { nic: neighbour.nic, mtu: nic.mtu, to, from: nic.mac })
+        let link = Link { dst, src: nic.mac };
+        Some(NextHop { nic: neighbour.nic, mtu: nic.mtu, link })
     }
 
     /// Makes every [`NextHopId`] given out so far stale, and packs the places.

@@ -462,7 +462,6 @@ pub(crate) fn address(frame: &mut impl Frame, hop: &NextHop) -> Result<(), DropR
     let Ok((eth, _)) = Eth::mut_from_prefix(frame.head_mut()) else {
         return Err(DropReason::Bug);
     };
-    eth.dst = hop.to;
-    eth.src = hop.from;
+    eth.set_link(hop.link);
     Ok(())
 }

@@ -102,7 +102,7 @@ impl<W: Witness> Stage<'_, W> {
         let choice = self.choose(self.source_port(&parsed.key(), outer));
         let inner = Inner::new(&forwarded, parsed.ip_len());
         let Ok((eth, packet)) = outer.wrap::<F>(frame, &inner, &choice) else { return false };
-        (eth.dst, eth.src) = (hop.to, hop.from);
+        eth.set_link(hop.link);
         F::Front::mut_from_prefix(packet).is_ok_and(|(front, _)| {
             F::forward_plain(front, action.header_delta);
             true

@@ -147,7 +147,9 @@ impl<'w> Explainer<'w> {
                     format!("{to} by the gateway {address} on {nic}")
                 };
                 match hop {
-                    Some(NextHop { to, mtu, .. }) => format!("{route}, at {to}, MTU {mtu}"),
+                    Some(NextHop { link, mtu, .. }) => {
+                        format!("{route}, at {}, MTU {mtu}", link.dst)
+                    }
                     None => format!("{route}, its link-layer address is not known"),
                 }
             }

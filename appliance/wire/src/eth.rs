@@ -19,6 +19,18 @@ pub const IPV6: u16 = 0x86dd;
 /// Shortest frame on the wire without its check sequence, in bytes; shorter ones are padded.
 pub const FRAME_MIN: usize = 60;
 
+/// The link-layer addresses of a frame, which an [`Eth`] begins with.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct Link {
+    /// Destination.
+    pub dst: Mac,
+    /// Source.
+    pub src: Mac,
+}
+
 /// Ethernet II header, RFC 894.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -34,3 +46,13 @@ pub struct Eth {
 }
 
 const _: () = assert!(size_of::<Eth>() == 14);
+
+impl Eth {
+    /// Writes both addresses, in one piece.
+    #[inline]
+    pub fn set_link(&mut self, link: Link) {
+        if let Ok((front, _)) = Link::mut_from_prefix(self.as_mut_bytes()) {
+            *front = link;
+        }
+    }
+}

@@ -51,7 +51,7 @@ pub mod verify;
 pub use addr::{Addr4, Addr6, Mac, Port};
 pub use arp::Arp;
 pub use csum::{Delta, Sum};
-pub use eth::Eth;
+pub use eth::{Eth, Link};
 pub use family::{Family, FamilyId, TTL_DELTA, V4, V6};
 pub use flow::{Endpoint, FlowKey, L4, Tuple};
 pub use fragment::{Fragment, Piece};

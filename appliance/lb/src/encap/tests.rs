@@ -4,7 +4,7 @@
 use super::*;
 use crate::ids::NicId;
 use proptest::prelude::*;
-use wire::{Mac, Outcome, ReadHeader, TTL_DELTA, VecFrame, build, parse};
+use wire::{Link, Mac, Outcome, ReadHeader, TTL_DELTA, VecFrame, build, parse};
 
 const CLIENTS: [&str; 2] = ["198.51.100.7", "2001:db8:51::7"];
 const VIPS: [&str; 2] = ["192.0.2.1", "2001:db8:ff::1"];
@@ -13,8 +13,7 @@ const SERVERS: [&str; 2] = ["10.0.0.11", "2001:db8:10::11"];
 const HOP: NextHop = NextHop {
     nic: NicId(1),
     mtu: 1500,
-    to: Mac([2, 0, 0, 0, 2, 0]),
-    from: Mac([2, 0, 0, 0, 0, 2]),
+    link: Link { dst: Mac([2, 0, 0, 0, 2, 0]), src: Mac([2, 0, 0, 0, 0, 2]) },
 };
 
 /// What differs from packet to packet.
@@ -55,7 +54,11 @@ fn built(packet: &Packet, inner: usize, outer: Option<usize>, hops: u8) -> VecFr
         if dont_fragment { ip.dont_fragment() } else { ip }
     };
     let v4 = |family: usize| family == 0;
-    let eth = if outer.is_some() { build::eth().src(HOP.from).dst(HOP.to) } else { build::eth() };
+    let eth = if outer.is_some() {
+        build::eth().src(HOP.link.src).dst(HOP.link.dst)
+    } else {
+        build::eth()
+    };
     let ends = (address(CLIENTS[inner]), address(VIPS[inner]));
     let ip = match outer {
         None => eth.ip(ends.0, ends.1),
@@ -89,7 +92,7 @@ fn in_steps<F: ReadHeader>(frame: &VecFrame, p: &Packet, o: &Outer, len: usize) 
     assert!(F::decrement_ttl(&mut frame.head_mut()[size_of::<Eth>()..]));
     let header = F::header(&frame.head()[size_of::<Eth>()..]).unwrap();
     let (eth, inside) = o.wrap::<F>(&mut frame, &Inner::new(&header, len), &p.choice).unwrap();
-    (eth.dst, eth.src) = (HOP.to, HOP.from);
+    eth.set_link(HOP.link);
     assert_eq!(F::header(inside), Some(header));
     frame
 }

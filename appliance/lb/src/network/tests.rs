@@ -42,7 +42,7 @@ fn the_longest_prefix_wins_and_a_gateway_stands_for_its_destinations() {
     let gateway = neighbour(0, "198.51.100.254");
     assert_eq!(resolve(&network, "8.8.8.8"), Err(Unresolved::NoNeighbour(gateway)));
     network.set_neighbour(gateway, Some(Mac([2, 0, 0, 0, 0, 9])));
-    assert_eq!(resolve(&network, "8.8.8.8").unwrap().to, Mac([2, 0, 0, 0, 0, 9]));
+    assert_eq!(resolve(&network, "8.8.8.8").unwrap().link.dst, Mac([2, 0, 0, 0, 0, 9]));
     let on_link = neighbour(1, "10.0.0.11");
     assert_eq!(resolve(&network, "10.0.0.11"), Err(Unresolved::NoNeighbour(on_link)));
     assert_eq!(resolve(&network, "10.9.1.1"), Err(Unresolved::NoRoute));
@@ -60,14 +60,14 @@ fn a_new_mac_keeps_the_id_and_a_new_route_makes_it_stale() {
     let to = V4::from_ip(server.address).unwrap();
     let id = network.view().resolve::<V4>(to).unwrap();
     assert!(network.set_neighbour(server, Some(Mac([2, 0, 0, 0, 0, 12]))));
-    assert_eq!(network.view().next_hop(id).unwrap().to, Mac([2, 0, 0, 0, 0, 12]));
+    assert_eq!(network.view().next_hop(id).unwrap().link.dst, Mac([2, 0, 0, 0, 0, 12]));
     assert!(network.set_neighbour(server, None));
     assert_eq!(network.view().next_hop(id), None);
     assert!(network.set_neighbour(server, Some(Mac([2, 0, 0, 0, 0, 13]))));
-    assert_eq!(network.view().next_hop(id).unwrap().to, Mac([2, 0, 0, 0, 0, 13]));
+    assert_eq!(network.view().next_hop(id).unwrap().link.dst, Mac([2, 0, 0, 0, 0, 13]));
     assert!(network.set_routes(vec![route("10.0.0.0", 24, None, Some(1))]));
     assert_eq!(network.view().next_hop(id), None);
-    assert_eq!(resolve(&network, "10.0.0.11").unwrap().to, Mac([2, 0, 0, 0, 0, 13]));
+    assert_eq!(resolve(&network, "10.0.0.11").unwrap().link.dst, Mac([2, 0, 0, 0, 0, 13]));
 }
 
 proptest! {

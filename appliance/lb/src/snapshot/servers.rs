@@ -166,7 +166,7 @@ mod tests {
         let server = catalog.services().next().unwrap().servers[0].id;
         let hop = |snapshot: &Snapshot| {
             let view = snapshot.server(server).unwrap();
-            snapshot.network.next_hop(view.next_hop).map(|hop| hop.to)
+            snapshot.network.next_hop(view.next_hop).map(|hop| hop.link.dst)
         };
         assert_eq!(hop(&snapshot), None);
         let neighbour = Neighbour { nic: NicId(0), address: [10, 0, of, 7].into() };
