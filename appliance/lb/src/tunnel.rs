@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The tunnel to a server: how much fits into it, and a packet's way in.
 
-use wire::{Eth, FlowKey, Frame, IpHeader, Parsed, U16};
+use wire::{Eth, FlowKey, Frame, IpHeader, Parsed, PlainFamily, U16};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::action::Action;
@@ -101,12 +101,18 @@ impl<W: Witness> Stage<'_, W> {
         let forwarded = IpHeader { ttl: parsed.ttl().wrapping_sub(1), ..header };
         let choice = self.choose(self.source_port(&parsed.key(), outer));
         let inner = Inner::new(&forwarded, parsed.ip_len());
-        let Ok((eth, packet)) = outer.wrap::<F>(frame, &inner, &choice) else { return false };
-        eth.set_link(hop.link);
-        F::Front::mut_from_prefix(packet).is_ok_and(|(front, _)| {
+        // The tunnel's checksum is over the packet as it leaves.
+        let Some(arrived) = replace_front::<F>(frame, |front| {
             F::forward_plain(front, action.header_delta);
-            true
-        })
+        }) else {
+            return false;
+        };
+        let wrapped = outer.wrap::<F>(frame, &inner, &choice);
+        let has_left = wrapped.map(|(eth, _)| eth.set_link(hop.link)).is_ok();
+        if !has_left {
+            replace_front::<F>(frame, |front| *front = arrived);
+        }
+        has_left
     }
 
     /// What the next packet has that others into the same tunnel have not.
@@ -133,4 +139,16 @@ pub(crate) fn set_ethertype(frame: &mut impl Frame, ethertype: u16) -> Result<()
     };
     eth.ethertype = U16::new(ethertype);
     Ok(())
+}
+
+/// Changes the front of a frame's IP header, and returns what it was.
+fn replace_front<F: PlainFamily>(
+    frame: &mut impl Frame,
+    change: impl FnOnce(&mut F::Front),
+) -> Option<F::Front> {
+    let ip = frame.head_mut().get_mut(size_of::<Eth>()..)?;
+    let (front, _) = F::Front::mut_from_prefix(ip).ok()?;
+    let before = *front;
+    change(front);
+    Some(before)
 }
