@@ -9,7 +9,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use lb::catalog::Catalog;
 use lb::conn::ConnRecord;
+use lb::conn_filter::ConnFilter;
 use lb::counters::{Figures, Rates, Traffic};
+use lb::ids::ServerId;
 use lb::service::{
     ClientMask, Engine, ForwardMode, Persistence, Server, ServerKey, ServerOptions, Service,
     ServiceKey, ServiceOptions, Tunnel, TunnelChecksum,
@@ -119,6 +121,29 @@ pub fn put_template(out: &mut String, record: &TemplateRecord, catalog: &Catalog
         Some(call) => writeln!(out, "{server:<16} {:<18} {call}", Engine::Sip.name()),
         None => writeln!(out, "{server}"),
     };
+}
+
+/// Whether a connection that its worker listed for a filter is wanted for its server too.
+pub fn wants_connection(filter: &ConnFilter, record: &ConnRecord, catalog: &Catalog) -> bool {
+    wants(filter, record.server, |_| record.server_port, catalog)
+}
+
+/// Whether a filter wants a persistence template.
+pub fn wants_template(filter: &ConnFilter, record: &TemplateRecord, catalog: &Catalog) -> bool {
+    let port = |own| record.server_port(own);
+    filter.wants_template(record) && wants(filter, record.server, port, catalog)
+}
+
+/// Whether a filter wants what goes to a server; `port` makes of the server's port the listed one.
+fn wants(
+    filter: &ConnFilter,
+    server: ServerId,
+    port: impl FnOnce(u16) -> u16,
+    catalog: &Catalog,
+) -> bool {
+    catalog.server_name(server).is_some_and(|(service, server)| {
+        filter.wants_server(&service, &ServerKey { port: port(server.port), ..server })
+    })
 }
 
 struct Listing<'a> {

@@ -6,9 +6,11 @@ mod harness;
 
 use std::net::IpAddr;
 
+use control::apply::Outcome;
 use control::command::{Columns, Format};
 use control::listing;
 use control::locals::LocalConns;
+use control::names::NumbersOnly;
 use control::reply::Reply;
 use control::rules::{self, RulesError};
 use control::words::LINE_MAX;
@@ -193,6 +195,67 @@ pro expire state       source             virtual            destination
     listing::put_connection(&mut out, &record, director.catalog());
     let line = "TCP 14:59  ESTABLISHED 198.51.100.7:40000 192.0.2.1:80       10.0.0.11:8080\n";
     assert_eq!(out, format!("{heading}{line}"));
+}
+
+/// Of a connection and a template of mark 5, and a connection of a service with an address, the
+/// lines that a filter of `-L -n -c` lets through.
+fn chosen(options: &str) -> usize {
+    let mut director = restored(
+        "-A -f 5 -s rr -p 300\n\
+         -a -f 5 -r 10.2.0.11:0 -g -w 1\n\
+         -A -t 192.0.2.1:80 -s rr\n\
+         -a -t 192.0.2.1:80 -r 10.2.0.12:8080 -m -w 1\n",
+    );
+    let words = control::words::split(&format!("-L -n -c {options}")).unwrap();
+    let command = control::parse::parse(&words, &NumbersOnly).unwrap();
+    let Outcome::Connections(filter, _) = director.execute(&command) else { panic!("{options}") };
+    let catalog = director.catalog();
+    let servers: Vec<_> = catalog.services().map(|service| service.servers[0].id).collect();
+    let record = |server, vip: &str, server_port| ConnRecord {
+        protocol: L4::Tcp,
+        state: State::Established,
+        expires_s: 1,
+        client: "198.51.100.7:40000".parse().unwrap(),
+        vip: vip.parse().unwrap(),
+        server,
+        server_port,
+        source: [198, 51, 100, 7].into(),
+    };
+    let marked = catalog.services().position(|service| service.key.address().is_none()).unwrap();
+    let records = [
+        record(servers[marked], "203.0.113.9:443", 443),
+        record(servers[1 - marked], "192.0.2.1:80", 8080),
+    ];
+    let (keyed, now) = (Keyed::new(Seed::fixed(1)), Tick::default());
+    let templates = director.figures().counts().templates();
+    let key = TemplateKey::mark([198, 51, 100, 7].into(), 5).complete(None, &keyed);
+    templates.bind(&key, servers[marked], 300, now).unwrap();
+    let wanted = |record: &&ConnRecord| {
+        filter.wants(record) && listing::wants_connection(&filter, record, catalog)
+    };
+    let mut count = records.iter().filter(wanted).count();
+    templates.list(0, u32::MAX, Tick::from_millis(1), |record| {
+        count += usize::from(listing::wants_template(&filter, &record, catalog));
+    });
+    count
+}
+
+#[test]
+fn connections_are_chosen_by_mark_and_by_server() {
+    for (options, lines) in [
+        ("", 3),
+        ("--mark 5", 2),
+        ("--mark 6", 0),
+        ("--server 10.2.0.11", 2),
+        ("--server 10.2.0.11:443", 1),
+        ("--server 10.2.0.12:8080", 1),
+        ("--server 10.2.0.12:80", 0),
+        ("--mark 5 --server 10.2.0.12", 0),
+        ("--vip 192.0.2.1:80 --server 10.2.0.12", 1),
+        ("--mark 5 --client 198.51.100.0/24", 2),
+    ] {
+        assert_eq!(chosen(options), lines, "{options}");
+    }
 }
 
 #[test]

@@ -15,9 +15,9 @@ use control::reply::Reply;
 use lb::catalog::Catalog;
 use lb::conn::ConnRecord;
 use lb::conn_filter::ConnFilter;
-use lb::ids::{ServerId, Tick};
+use lb::ids::Tick;
 use lb::pipeline::ListCursor;
-use lb::service::{ServerKey, ServiceKey};
+use lb::service::ServiceKey;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
@@ -82,7 +82,7 @@ impl<P: Plane> Client<P> {
             let mut cursor = ListCursor::default();
             loop {
                 let put = |record: &ConnRecord, catalog: &Catalog| {
-                    if is_wanted(&filter, record.server, |_| record.server_port, catalog) {
+                    if text::wants_connection(&filter, record, catalog) {
                         text::put_connection(&mut page, record, catalog);
                     }
                 };
@@ -123,10 +123,7 @@ impl<P: Plane> Client<P> {
                 let now = Tick::from_millis(desk.start.elapsed().as_millis() as u64);
                 from = templates.list(at, TEMPLATES_PER_PIECE, now, |record| {
                     let catalog = director.catalog();
-                    let port = |own| record.server_port(own);
-                    if filter.wants_template(&record)
-                        && is_wanted(filter, record.server, port, catalog)
-                    {
+                    if text::wants_template(filter, &record, catalog) {
                         text::put_template(page, &record, catalog, format);
                     }
                 });
@@ -160,18 +157,6 @@ impl<P: Plane> Client<P> {
         let body = conns.listing(desk.director.borrow().catalog(), of);
         self.answer(Reply::body(body)).await
     }
-}
-
-/// Whether what goes to a server is to be listed; `port` makes of the server's port the listed one.
-fn is_wanted(
-    filter: &ConnFilter,
-    server: ServerId,
-    port: impl FnOnce(u16) -> u16,
-    catalog: &Catalog,
-) -> bool {
-    catalog.server_name(server).is_some_and(|(service, server)| {
-        filter.wants_server(&service, &ServerKey { port: port(server.port), ..server })
-    })
 }
 
 /// What is said of a worker that does not answer.
