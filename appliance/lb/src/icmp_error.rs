@@ -210,7 +210,7 @@ impl RateLimit {
     /// Takes what an error costs, if there is enough; `peer` is a hash of its receiver.
     ///
     /// Errors about size have a bucket of their own, since a flood that causes others must not let
-    /// connections stall, which wait for them (the kernel's `icmpv4_global_allow` passes them, too).
+    /// connections stall, which wait for them: the kernel's `icmpv4_global_allow` passes them.
     pub fn allows(&mut self, peer: u64, error: Error, now: Tick) -> bool {
         match error {
             Error::TooBig(_) => self.sizes.take(&PER_WORKER, now),
