@@ -61,6 +61,11 @@ pub fn row(
     effort: Effort,
     tsc_hz: u64,
 ) -> Result<Row, Failure> {
+    // What is half-open must not end others while first packets are counted: the flood has that.
+    let plan = &match life {
+        Life::First => Plan { half_open: plan.capacity, ..*plan },
+        Life::Whole | Life::Mixed => *plan,
+    };
     let open = if life == Life::Mixed { 100_000 } else { 1 };
     let mut established = Established::new(stand, plan, open, &[60])?;
     let mut reference = established.reference(Work::FiveTupleSwap)?;

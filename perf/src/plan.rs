@@ -39,6 +39,8 @@ pub struct Plan {
     pub services: u32,
     /// Connections that the tables of each worker hold.
     pub capacity: u32,
+    /// How many of them may be half-open.
+    pub half_open: u32,
     /// Workers.
     pub workers: u16,
 }
@@ -46,12 +48,13 @@ pub struct Plan {
 impl Plan {
     /// One service over TCP on one worker.
     pub const fn new(family: FamilyId, mode: ForwardMode, capacity: u32) -> Self {
-        Self { family, protocol: L4::Tcp, mode, services: 1, capacity, workers: 1 }
+        let half_open = capacity / 4;
+        Self { family, protocol: L4::Tcp, mode, services: 1, capacity, half_open, workers: 1 }
     }
 
     /// The limits of tables.
     pub fn limits(&self) -> Limits {
-        Limits { connections: self.capacity, half_open: self.capacity / 4, ..Limits::default() }
+        Limits { connections: self.capacity, half_open: self.half_open, ..Limits::default() }
     }
 
     /// Clients of a group, each an address and a port.

@@ -11,10 +11,12 @@ use wire::{Endpoint, FlowKey, L4, Parsed, Port, TcpFlags};
 
 use crate::action::{Ends, connect};
 use crate::conn::{Conn, Direction};
+use crate::conn_table::Probe;
 use crate::counters::ServerCounts;
 use crate::defence::Defence;
 use crate::family::Balanced;
 use crate::flows::Flows;
+use crate::foresee::Foreseen;
 use crate::hash::Keyed;
 use crate::ids::{NicId, ServerId, Tick};
 use crate::knobs::Knob;
@@ -55,6 +57,8 @@ pub(crate) struct Opening<'a, F: Balanced> {
     pub(crate) template: Option<TemplateId>,
     /// How that came to name its server.
     pub(crate) persisted: Option<Persisted>,
+    /// The look-up of its replies, if it was begun.
+    pub(crate) reply: Option<Probe>,
     /// Whether it is for this packet only (one-packet scheduling).
     pub(crate) once: bool,
 }
@@ -72,13 +76,13 @@ pub(crate) struct Admitter<'a, 'm> {
     pub(crate) probes: &'m mut u32,
     pub(crate) random: &'m mut Random,
     pub(crate) defence: &'m mut Defence,
+    /// What was foreseen of the packet.
+    pub(crate) foreseen: Option<Foreseen<'a>>,
 }
 
 /// The server of a new connection.
 struct Chosen {
     id: ServerId,
-    /// Where it listens.
-    port: Port,
     template: Option<TemplateId>,
     persisted: Option<Persisted>,
 }
@@ -95,7 +99,10 @@ impl<'a> Admitter<'a, '_> {
         let key = parsed.key();
         let (client, vip) = (key.tuple.source(), key.tuple.destination());
         let services = self.snapshot.services.family::<F>();
-        let Some(service) = services.find(key.protocol, vip, || self.marks.mark(&key, nic)) else {
+        let foreseen = self.foreseen.map(|foreseen| foreseen.service);
+        let found =
+            foreseen.or_else(|| services.find(key.protocol, vip, || self.marks.mark(&key, nic)));
+        let Some(service) = found else {
             return Admission::NotOurs;
         };
         let is_no_opening = !self.opens(key.protocol, parsed.tcp_flags());
@@ -156,27 +163,23 @@ impl<'a> Admitter<'a, '_> {
         payload: impl FnOnce() -> Option<&'h [u8]>,
     ) -> Result<Chosen, DropReason> {
         let tuple = key.tuple;
-        let asked = tuple.dport;
-        let own_port = match service.key {
-            ServiceKey::Endpoint { port, .. } => asked.get() == port,
-            ServiceKey::Mark { .. } => false,
-        };
-        let request = Request {
+        let Self { snapshot, counts, keyed, now, .. } = *self;
+        let random = &mut *self.random;
+        let request = || Request {
             client: tuple.src.into(),
             client_port: tuple.sport.get(),
             vip: tuple.dst.into(),
-            now: self.now,
-            draw: self.random.draw(),
-            keyed: self.keyed,
-            knobs: &self.snapshot.knobs,
+            now,
+            draw: random.draw(),
+            keyed,
+            knobs: &snapshot.knobs,
         };
         let pick = || {
-            let chosen = sched::pick(service, &self.snapshot.servers, self.counts, &request);
+            let chosen = sched::pick(service, &snapshot.servers, counts, request);
             chosen.map(|candidate| candidate.id)
         };
         let (id, template, persisted) = match &service.options.persistence {
             Some(persistence) => {
-                let Self { snapshot, counts, keyed, now, .. } = *self;
                 let persister = Persister { snapshot, counts, keyed, now };
                 let key = persister.key(service, persistence.mask, key, payload)?;
                 let (held, how) = persister.hold(persistence, &key, pick)?;
@@ -186,10 +189,7 @@ impl<'a> Admitter<'a, '_> {
             None if service.key.takes_all_ports() => return Err(DropReason::NoServer),
             None => (pick().ok_or(DropReason::NoServer)?, None, None),
         };
-        let listens = self.snapshot.server(id).map_or(0, |view| view.port);
-        let together = service.options.persistence.is_some() && !own_port;
-        let port = if listens == 0 || together { asked } else { listens.into() };
-        Ok(Chosen { id, port, template, persisted })
+        Ok(Chosen { id, template, persisted })
     }
 
     /// Whether a packet with these control bits may open a connection.
@@ -211,13 +211,20 @@ impl<'a> Admitter<'a, '_> {
     ) -> Result<Opening<'a, F>, DropReason> {
         let (client, vip) = (key.tuple.source(), key.tuple.destination());
         let view = self.snapshot.server(chosen.id).ok_or(DropReason::ServerRemoved)?;
-        let server = endpoint(view, Endpoint { port: chosen.port, ..vip });
-        let local = if view.mode == ForwardMode::FullNat {
+        let mut server = view.endpoint(vip);
+        if service.options.persistence.is_some() && !is_own_port(service, vip.port) {
+            server.port = vip.port;
+        }
+        let (local, reply) = if view.mode == ForwardMode::FullNat {
             let wanted = Wanted { protocol: key.protocol, client, server };
-            let (ports, keyed) = (self.ports, self.keyed);
-            local_ports::find(flows.conns(), &service.locals, ports, keyed, &wanted, self.probes)?
+            let (ports, keyed, conns) = (self.ports, self.keyed, flows.conns());
+            let found =
+                local_ports::find(conns, &service.locals, ports, keyed, &wanted, self.probes)?;
+            (found.0, Some(found.1))
         } else {
-            client
+            let foreseen = self.foreseen.and_then(|foreseen| foreseen.server);
+            let foreseen = foreseen.filter(|(id, _)| *id == chosen.id);
+            (client, foreseen.map(|(_, reply)| reply))
         };
         let ends = Ends { client, vip, server, local };
         let mut conn = connect(key.protocol, view.mode, chosen.id, &ends);
@@ -228,6 +235,7 @@ impl<'a> Admitter<'a, '_> {
             service: service.id.slot,
             template: chosen.template,
             persisted: chosen.persisted,
+            reply,
             once: service.options.one_packet && key.protocol == L4::Udp,
         })
     }
@@ -239,6 +247,11 @@ impl<'a> Admitter<'a, '_> {
     }
 }
 
+/// Whether a service is for this port and not for any.
+fn is_own_port(service: &ServiceView, asked: Port) -> bool {
+    matches!(service.key, ServiceKey::Endpoint { port, .. } if asked.get() == port)
+}
+
 /// Whether a packet only came to a service of FTP because its data may use any port, and the
 /// service does not keep a client's connections together: it is none of the service's business
 /// (`ip_vs_leave`).
@@ -247,12 +260,6 @@ fn is_beside_ftp(service: &ServiceView, asked: Port) -> bool {
         return false;
     };
     asked.get() != FTP && service.options.persistence.is_none()
-}
-
-/// Where the server listens. A server of the other family is reached by a tunnel, in which packets
-/// keep the VIP.
-fn endpoint<F: Balanced>(server: &ServerView, asked: Endpoint<F>) -> Endpoint<F> {
-    Endpoint { addr: F::from_ip(server.address).unwrap_or(asked.addr), ..asked }
 }
 
 /// Whether a connection may be opened from here: one machine's address, and not the VIP itself.

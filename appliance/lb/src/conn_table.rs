@@ -41,6 +41,12 @@ impl Probe {
         Self { hash, ways: 0, first: u32::MAX }
     }
 
+    /// Whether no entry of the first bucket looks like the key's.
+    #[inline]
+    pub(crate) fn is_miss(self) -> bool {
+        self.ways == 0
+    }
+
     #[inline]
     fn tag(self) -> u16 {
         (self.hash >> 48) as u16 | 1
@@ -139,6 +145,27 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         probe
     }
 
+    /// As [`Self::probe`], of a key that is probably in neither of its buckets.
+    pub(crate) fn probe_both(&self, key: &FlowKey<F>) -> Probe {
+        let probe = self.probe(key);
+        let other = self.other_bucket(self.first_bucket(probe), probe.tag());
+        if let Some(bucket) = self.buckets.get(other) {
+            prefetch::read(bucket);
+        }
+        probe
+    }
+
+    /// The look-ups of the keys of a connection that is to be removed, begun.
+    #[inline]
+    pub(crate) fn probe_entry(&self, id: ConnId) -> [Probe; 2] {
+        let Some(conn) = self.conn(id) else {
+            return [Probe::default(); 2];
+        };
+        let request = self.probe(&conn.key(Direction::Request));
+        let reply = conn.traits().sees_replies.then(|| self.probe(&conn.key(Direction::Reply)));
+        [request, reply.unwrap_or_default()]
+    }
+
     /// Goes on: compares the tags, and asks the cache for the first entry that they point at, or
     /// for the other bucket.
     #[inline]
@@ -231,6 +258,10 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         [request, reply]: [Probe; 2],
     ) -> Result<ConnId, Full> {
         debug_assert_eq!(request.hash, self.keyed.key(&conn.key(Direction::Request)));
+        debug_assert!(
+            !conn.traits().sees_replies
+                || reply.hash == self.keyed.key(&conn.key(Direction::Reply))
+        );
         let id = ConnId(self.free);
         let entry = self.conns.get_mut(id.index()).ok_or(Full)?;
         let next_free = entry.next.get();
@@ -263,15 +294,19 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
 
     /// Removes a connection.
     pub fn remove(&mut self, id: ConnId) {
-        let Some(conn) = self.conn(id).copied().filter(Conn::is_live) else {
+        self.remove_by(id, self.probe_entry(id));
+    }
+
+    /// As [`Self::remove`], by what [`Self::probe_entry`] began.
+    pub(crate) fn remove_by(&mut self, id: ConnId, [request, reply]: [Probe; 2]) {
+        let Some(conn) = self.conn(id).filter(|conn| conn.is_live()) else {
             debug_assert!(false, "removed twice: {id:?}");
             return;
         };
-        for direction in [Direction::Request, Direction::Reply] {
-            if direction == Direction::Request || conn.traits().sees_replies {
-                let probe = Probe::new(self.keyed.key(&conn.key(direction)));
-                self.unindex(pack(id, direction), probe);
-            }
+        let sees_replies = conn.traits().sees_replies;
+        self.unindex(pack(id, Direction::Request), request);
+        if sees_replies {
+            self.unindex(pack(id, Direction::Reply), reply);
         }
         let free = self.free;
         if let Some(entry) = self.conn_mut(id) {
@@ -280,6 +315,14 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         }
         self.free = id.0;
         self.live -= 1;
+    }
+
+    /// Asks the cache for an entry.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, id: ConnId) {
+        if let Some(conn) = self.conn(id) {
+            prefetch::read(conn);
+        }
     }
 
     fn index(&mut self, entry: u32, probe: Probe) -> Result<(), Full> {

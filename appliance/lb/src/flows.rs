@@ -125,7 +125,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
     pub(crate) fn open(
         &mut self,
         (mut conn, template): (Conn<F>, Option<TemplateId>),
-        (probe, flags): (Probe, TcpFlags),
+        (probe, reply, flags): (Probe, Option<Probe>, TcpFlags),
         regime: &Regime<'_>,
     ) -> Result<ConnId, DropReason> {
         let state = next_state(&conn, Direction::Request, flags, regime);
@@ -133,7 +133,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
         conn.refresh(regime.now, regime.timeouts.of(state));
         conn.count_request();
         let assures = assures(state, Direction::Request);
-        self.enter((conn, template), probe, assures, regime)
+        self.enter((conn, template), (probe, reply), assures, regime)
     }
 
     /// Adds a connection that no packet was of yet; it ends soon unless one comes.
@@ -147,7 +147,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
         }
         conn.refresh(regime.now, EXPECTED_S);
         let probe = self.conns.probe(&conn.key(Direction::Request));
-        self.enter((conn, template), probe, false, regime)
+        self.enter((conn, template), (probe, None), false, regime)
     }
 
     /// Adds a connection; `assures` says that its template is told of it already.
@@ -155,13 +155,13 @@ impl<'m, F: Balanced> Flows<'m, F> {
     fn enter(
         &mut self,
         (mut conn, template): (Conn<F>, Option<TemplateId>),
-        probe: Probe,
+        (probe, reply): (Probe, Option<Probe>),
         assures: bool,
         regime: &Regime<'_>,
     ) -> Result<ConnId, DropReason> {
         let state = conn.state();
         conn.set_unassured(template.is_some() && !assures);
-        let reply = self.make_way(&conn, regime.now, regime.counts);
+        let reply = self.make_way(&conn, reply, regime);
         let id = reply.and_then(|reply| self.insert(conn, [probe, reply], regime));
         let id = id.inspect_err(|_| {
             if let Some(template) = template {
@@ -256,6 +256,16 @@ impl<'m, F: Balanced> Flows<'m, F> {
         self.half_open.push(id);
     }
 
+    /// Asks the cache for the half-open connections that `more` new ones may take the places of.
+    pub(crate) fn prefetch_oldest(&self, more: u32) {
+        for id in self.half_open.leaving(more) {
+            self.conns.prefetch_entry(id);
+        }
+        for id in self.half_open.leaving(more) {
+            self.conns.probe_entry(id);
+        }
+    }
+
     /// Ends a connection whose packet is for another one.
     pub(crate) fn end(&mut self, id: ConnId, regime: &Regime<'_>) {
         self.close(id, Leaving::Ended, regime.now, regime.counts);
@@ -266,8 +276,9 @@ impl<'m, F: Balanced> Flows<'m, F> {
         let mut due = ArrayVec::<ConnId, EXPIRE_PER_POLL>::new();
         let entries = self.conns.entries_mut();
         let looked = self.wheel.turn(entries, now, EXPIRE_PER_POLL, |id| due.push(id));
-        for id in &due {
-            self.forget(*id, Leaving::Ended, now, counts);
+        let probes = due.iter().map(|id| (*id, self.conns.probe_entry(*id)));
+        for (id, probes) in probes.collect::<ArrayVec<_, EXPIRE_PER_POLL>>() {
+            self.forget(id, probes, Leaving::Ended, (now, counts));
         }
         Expiry { ended: due.len() as u64, more: looked == EXPIRE_PER_POLL }
     }
@@ -295,21 +306,21 @@ impl<'m, F: Balanced> Flows<'m, F> {
     fn make_way(
         &mut self,
         conn: &Conn<F>,
-        now: Tick,
-        counts: &ServerCounts,
+        begun: Option<Probe>,
+        regime: &Regime<'_>,
     ) -> Result<Probe, DropReason> {
         if !conn.traits().sees_replies {
             return Ok(Probe::default());
         }
         let replies = conn.key(Direction::Reply);
-        let probe = self.conns.probe(&replies);
+        let probe = begun.unwrap_or_else(|| self.conns.probe(&replies));
         let Some((other, _)) = self.conns.find_anew(&replies, probe) else {
             return Ok(probe);
         };
         if self.conns.conn(other).is_some_and(|other| other.state().is_active()) {
             return Err(DropReason::TupleTaken);
         }
-        self.close(other, Leaving::Ended, now, counts);
+        self.end(other, regime);
         Ok(probe)
     }
 
@@ -323,11 +334,18 @@ impl<'m, F: Balanced> Flows<'m, F> {
 
     /// Ends a connection before its time.
     pub(crate) fn close(&mut self, id: ConnId, leaving: Leaving, now: Tick, counts: &ServerCounts) {
+        let probes = self.conns.probe_entry(id);
         self.wheel.disarm(self.conns.entries_mut(), id);
-        self.forget(id, leaving, now, counts);
+        self.forget(id, probes, leaving, (now, counts));
     }
 
-    fn forget(&mut self, id: ConnId, leaving: Leaving, now: Tick, counts: &ServerCounts) {
+    fn forget(
+        &mut self,
+        id: ConnId,
+        probes: [Probe; 2],
+        leaving: Leaving,
+        (now, counts): (Tick, &ServerCounts),
+    ) {
         let cold = self.cold.get_mut(id.index()).map(std::mem::take).unwrap_or_default();
         if let Some(template) = cold.template {
             counts.templates().leave(template, leaving, now);
@@ -338,7 +356,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
                 self.half_open.remove(id);
             }
         }
-        self.conns.remove(id);
+        self.conns.remove_by(id, probes);
         self.changes = self.changes.wrapping_add(1);
     }
 

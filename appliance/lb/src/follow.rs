@@ -195,7 +195,8 @@ impl<W: Witness> Stage<'_, W> {
     ) -> Result<Fate, Fate> {
         let mut probe = flows.conns().probe(&parsed.key());
         flows.conns().prefetch(&mut probe);
-        self.serve_one(flows, &Item::new(index, nic, parsed, probe), flows.changes(), frame)
+        let item = Item::new(index, nic, parsed, probe);
+        self.serve_one(flows, &item, (flows.changes(), None), frame)
     }
 
     fn later<F: Balanced, B: Frame>(

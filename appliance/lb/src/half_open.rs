@@ -48,6 +48,17 @@ impl HalfOpen {
         (self.oldest != END).then_some(ConnId(self.oldest))
     }
 
+    /// Those that make room if `more` become half-open, the oldest first.
+    pub(crate) fn leaving(&self, more: u32) -> impl Iterator<Item = ConnId> {
+        let excess = (self.count + more).saturating_sub(self.max);
+        let first = self.oldest();
+        let younger = |id: &ConnId| {
+            let links = self.links.get(id.index())?;
+            (links.younger != END).then_some(ConnId(links.younger))
+        };
+        std::iter::successors(first, younger).take(excess as usize)
+    }
+
     /// Adds a connection that is not in the list, as the youngest.
     pub(crate) fn push(&mut self, id: ConnId) {
         let Some(links) = self.links.get_mut(id.index()) else {

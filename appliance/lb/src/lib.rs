@@ -36,6 +36,7 @@ mod express;
 pub mod family;
 pub mod flows;
 mod follow;
+mod foresee;
 mod fragment_out;
 pub mod fragments;
 mod half_open;

@@ -16,7 +16,7 @@ use wire::{Endpoint, Family, FamilyId, FlowKey, L4, Port, Tuple};
 use zerocopy::IntoBytes;
 
 use crate::conn::ConnFamily;
-use crate::conn_table::ConnTable;
+use crate::conn_table::{ConnTable, Probe};
 use crate::hash::Keyed;
 use crate::ids::WorkerId;
 use crate::limits::PORT_PROBES;
@@ -106,8 +106,60 @@ pub struct Wanted<F: Family> {
     pub server: Endpoint<F>,
 }
 
-/// Finds a local endpoint that no connection to the server uses, and takes what it tried off
-/// `budget`.
+/// The local endpoints that are tried for a connection, in their order.
+struct Search<'a, F: Family> {
+    locals: &'a [IpAddr],
+    /// Local addresses of the family.
+    count: u64,
+    class: PortClass,
+    /// Ports that are looked at for each that is tried.
+    looks: u32,
+    start: u64,
+    wanted: Wanted<F>,
+}
+
+impl<'a, F: ConnFamily> Search<'a, F> {
+    /// None if there is no local address of the family.
+    fn new(
+        locals: &'a [IpAddr],
+        ports: &LocalPorts,
+        keyed: &Keyed,
+        wanted: &Wanted<F>,
+    ) -> Option<Self> {
+        let count = locals.iter().copied().filter_map(F::from_ip).count() as u64;
+        let start = keyed.bytes(Tuple::new(wanted.client, wanted.server).as_bytes());
+        let (class, looks) = ports.of(F::ID, wanted.protocol);
+        (count > 0).then_some(Self { locals, count, class, looks, start, wanted: *wanted })
+    }
+
+    /// The local endpoint that is looked at after `look` others.
+    fn local(&self, look: u64) -> Option<Endpoint<F>> {
+        let which = self.start.wrapping_add(look) % self.count;
+        let mut addresses = self.locals.iter().copied().filter_map(F::from_ip);
+        let addr = addresses.nth(which as usize)?;
+        let port = self.class.port((self.start >> 32) + look / self.count)?;
+        Some(Endpoint { addr, port })
+    }
+
+    /// The key of replies to a local endpoint.
+    fn reply(&self, local: Endpoint<F>) -> FlowKey<F> {
+        let Wanted { protocol, server, .. } = self.wanted;
+        FlowKey { tuple: Tuple::new(server, local), protocol }
+    }
+}
+
+/// The local endpoint that [`find`] tries first.
+pub(crate) fn first<F: ConnFamily>(
+    locals: &[IpAddr],
+    ports: &LocalPorts,
+    keyed: &Keyed,
+    wanted: &Wanted<F>,
+) -> Option<Endpoint<F>> {
+    Search::new(locals, ports, keyed, wanted)?.local(0)
+}
+
+/// Finds a local endpoint that no connection to the server uses, with the look-up of its replies,
+/// and takes what it tried off `budget`.
 ///
 /// # Errors
 /// [`DropReason::NoLocalAddress`] if there is no address of the family, and
@@ -119,26 +171,14 @@ pub fn find<F: ConnFamily>(
     keyed: &Keyed,
     wanted: &Wanted<F>,
     budget: &mut u32,
-) -> Result<Endpoint<F>, DropReason> {
-    let addresses = locals.iter().copied().filter_map(F::from_ip);
-    let count = addresses.clone().count() as u64;
-    if count == 0 {
-        return Err(DropReason::NoLocalAddress);
-    }
-    let Wanted { protocol, client, server } = *wanted;
-    let start = keyed.bytes(Tuple::new(client, server).as_bytes());
-    let (class, looks_each) = ports.of(F::ID, protocol);
-    let looks = (count * u64::from(class.count)).min((PORT_PROBES * looks_each).into());
-    for look in 0..looks {
-        let which = (start.wrapping_add(look)) % count;
-        let Some(addr) = addresses.clone().nth(which as usize) else {
+) -> Result<(Endpoint<F>, Probe), DropReason> {
+    let search = Search::new(locals, ports, keyed, wanted).ok_or(DropReason::NoLocalAddress)?;
+    let all = search.count * u64::from(search.class.count);
+    for look in 0..all.min((PORT_PROBES * search.looks).into()) {
+        let Some(local) = search.local(look) else {
             break;
         };
-        let Some(port) = class.port((start >> 32) + look / count) else {
-            break;
-        };
-        let local = Endpoint { addr, port };
-        let reply = FlowKey { tuple: Tuple::new(server, local), protocol };
+        let reply = search.reply(local);
         if !ports.is_own(&reply) {
             continue;
         }
@@ -146,8 +186,9 @@ pub fn find<F: ConnFamily>(
             break;
         };
         *budget = left;
-        if conns.look_up(&reply).is_none() {
-            return Ok(local);
+        let probe = conns.probe(&reply);
+        if conns.find_anew(&reply, probe).is_none() {
+            return Ok((local, probe));
         }
     }
     Err(DropReason::NoLocalPort)

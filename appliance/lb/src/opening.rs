@@ -12,6 +12,7 @@ use crate::batch::Origin;
 use crate::conn::Direction;
 use crate::family::Balanced;
 use crate::flows::Flows;
+use crate::foresee::Foreseen;
 use crate::fragments::Alone;
 use crate::icmp_error::Error;
 use crate::ids::ConnId;
@@ -74,7 +75,7 @@ impl<'a, W: Witness> Stage<'a, W> {
     ) -> Result<Begun<'a>, Fate> {
         self.tell_of(flows, item, (found, Direction::Request), Fact::Outlived);
         flows.end(found, &self.regime);
-        self.admit(flows, item, frame)
+        self.admit(flows, item, None, frame)
     }
 
     /// Opens a connection for a packet that has none, and counts the packet as its first.
@@ -83,6 +84,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
+        foreseen: Option<Foreseen<'a>>,
         frame: &mut B,
     ) -> Result<Begun<'a>, Fate> {
         // The worker that handed it in may have known other services than we do by now.
@@ -90,7 +92,8 @@ impl<'a, W: Witness> Stage<'a, W> {
         if self.origin == Origin::Worker && owner(self) != self.counters.worker {
             return Err(Fate::Settled(Verdict::HandOff(owner(self), item.nic)));
         }
-        let admission = self.admitter().admit(flows, &item.parsed, item.nic, frame.head());
+        let mut admitter = Admitter { foreseen, ..self.admitter() };
+        let admission = admitter.admit(flows, &item.parsed, item.nic, frame.head());
         self.tell_of_admission(item, &admission);
         match admission {
             Admission::NotOurs => Err(self.turn_away(item, frame)),
@@ -102,9 +105,9 @@ impl<'a, W: Witness> Stage<'a, W> {
                 Err(self.answer(item, frame, Direction::Request, reason, error))
             }
             Admission::Refused(reason) => Err(reason.into()),
-            Admission::Open(Opening { conn, service, server, template, once, .. }) => {
+            Admission::Open(Opening { conn, service, server, template, reply, once, .. }) => {
                 let parsed = &item.parsed;
-                let first = (item.probe, parsed.tcp_flags());
+                let first = (item.probe, reply, parsed.tcp_flags());
                 let id = flows.open((conn, template), first, &self.regime)?;
                 let hit = (id, Direction::Request);
                 let opened = |new| Fact::Opened(Meeting { state: State::None, ..new });
@@ -135,6 +138,7 @@ impl<'a, W: Witness> Stage<'a, W> {
             probes: &mut self.probes,
             random: self.random,
             defence: self.defence,
+            foreseen: None,
         }
     }
 

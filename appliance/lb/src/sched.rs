@@ -35,6 +35,7 @@ use crate::counters::ServerCounts;
 use crate::hash::Keyed;
 use crate::ids::Tick;
 use crate::knobs::Knobs;
+use crate::prefetch;
 use crate::service::Service;
 use crate::snapshot::{Candidate, ServerView, ServiceView};
 use conhash::Ring;
@@ -180,13 +181,14 @@ impl Tables {
     }
 }
 
-/// Chooses a server for a new connection, or none if no server takes new connections.
+/// Chooses a server for a new connection, or none if no server takes new connections. Most
+/// schedulers do not ask for the `request`.
 #[inline]
-pub fn pick<'a>(
+pub fn pick<'a, 'k>(
     service: &'a ServiceView,
     servers: &'a [ServerView],
     counts: &'a ServerCounts,
-    request: &Request<'_>,
+    request: impl FnOnce() -> Request<'k>,
 ) -> Option<&'a Candidate> {
     let roster = &Roster { service, servers, counts };
     match (service.options.scheduler, &service.tables, service.state.memory()) {
@@ -194,24 +196,57 @@ pub fn pick<'a>(
         (Scheduler::WeightedRoundRobin, Tables::Passes(passes), _) => wrr::pick(roster, *passes),
         (Scheduler::LeastConnections, ..) => lc::pick(roster),
         (Scheduler::WeightedLeastConnections, ..) => wlc::pick(roster),
-        (_, _, Memory::Lodgings(table)) => lblc::pick(roster, table, request),
-        (_, _, Memory::Parties(table)) => lblcr::pick(roster, table, request),
+        (_, _, Memory::Lodgings(table)) => lblc::pick(roster, table, &request()),
+        (_, _, Memory::Parties(table)) => lblcr::pick(roster, table, &request()),
         (Scheduler::DestinationHashing, Tables::Buckets(buckets), _) => {
-            dh::pick(roster, buckets, request)
+            dh::pick(roster, buckets, &request())
         }
         (Scheduler::SourceHashing, Tables::Buckets(buckets), _) => {
-            sh::pick(roster, buckets, request)
+            sh::pick(roster, buckets, &request())
         }
         (Scheduler::ShortestExpectedDelay, ..) => sed::pick(roster),
         (Scheduler::NeverQueue, ..) => nq::pick(roster),
         (Scheduler::FailOver, ..) => fo::pick(roster),
         (Scheduler::Overflow, ..) => ovf::pick(roster),
-        (Scheduler::Maglev, Tables::Buckets(places), _) => mh::pick(roster, places, request),
-        (Scheduler::TwoChoices, ..) => twos::pick(roster, request.draw),
+        (Scheduler::Maglev, Tables::Buckets(places), _) => mh::pick(roster, places, &request()),
+        (Scheduler::TwoChoices, ..) => twos::pick(roster, request().draw),
         (Scheduler::ConsistentHashing, Tables::Ring(ring), _) => {
-            conhash::pick(roster, ring, request)
+            conhash::pick(roster, ring, &request())
         }
         _ => None,
+    }
+}
+
+/// The server that [`pick`] is about to choose, or would after the one in slot `last`, where that
+/// can be told without a choice.
+pub(crate) fn foresee<'a>(
+    service: &'a ServiceView,
+    servers: &'a [ServerView],
+    counts: &'a ServerCounts,
+    last: Option<u32>,
+) -> Option<&'a Candidate> {
+    match service.options.scheduler {
+        Scheduler::RoundRobin => {
+            let last = last.or_else(|| self::last(service));
+            rr::following(&Roster { service, servers, counts }, last)
+        }
+        _ => None,
+    }
+}
+
+/// The slot of the server that was chosen last, where the next choice goes by it.
+pub(crate) fn last(service: &ServiceView) -> Option<u32> {
+    match service.options.scheduler {
+        Scheduler::RoundRobin => rr::last(&service.state),
+        _ => None,
+    }
+}
+
+/// Asks the cache for what [`pick`] looks at first.
+pub(crate) fn prefetch(service: &ServiceView) {
+    prefetch::read(&service.state.word);
+    if let Some(candidate) = service.candidates.first() {
+        prefetch::read(candidate);
     }
 }
 

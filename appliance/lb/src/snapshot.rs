@@ -4,6 +4,7 @@
 //! Built on the management core, swapped in between two batches, freed on the management core. A
 //! new snapshot shares with the one before what did not change.
 
+mod endpoints;
 mod servers;
 
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,8 @@ use crate::ids::{Seed, ServerId, ServiceId};
 use crate::knobs::{Knob, Knobs};
 use crate::network::{Network, NetworkFamily, NetworkView, NextHopId};
 use crate::sched::{SchedState, Tables};
+use endpoints::Endpoints;
+
 use crate::service::{FTP, ForwardMode, Mss, Service, ServiceKey, ServiceOptions, Tunnel};
 use crate::tcp_state::Timeouts;
 
@@ -146,6 +149,18 @@ pub struct ServerView {
 
 const _: () = assert!(offset_of!(ServerView, position) <= 64 && size_of::<ServerView>() == 128);
 
+impl ServerView {
+    /// Where it listens for what came to `asked`. A server of the other family is reached by a
+    /// tunnel, in which packets keep the VIP.
+    #[inline]
+    pub(crate) fn endpoint<F: Family>(&self, asked: Endpoint<F>) -> Endpoint<F> {
+        Endpoint {
+            addr: F::from_ip(self.address).unwrap_or(asked.addr),
+            port: if self.port == 0 { asked.port } else { self.port.into() },
+        }
+    }
+}
+
 /// A server that a scheduler may choose.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
@@ -209,8 +224,8 @@ impl Services {
         let mut services = Self {
             seed,
             views: HashMap::with_capacity(before.len()),
-            v4: FamilyServices::new(seed),
-            v6: FamilyServices::new(seed),
+            v4: FamilyServices::new(seed, before.len()),
+            v6: FamilyServices::new(seed, before.len()),
         };
         for entry in catalog.entries() {
             let same = before.get(&entry.service.id);
@@ -252,7 +267,7 @@ const FIRST_UNPRIVILEGED: u16 = 1024;
 /// One family's services.
 #[derive(Debug)]
 pub struct FamilyServices<F: Family> {
-    by_endpoint: HashMap<(L4, Endpoint<F>), Arc<ServiceView>, Keyed>,
+    by_endpoint: Endpoints<F>,
     by_mark: HashMap<u32, Arc<ServiceView>, Keyed>,
     /// The marks that services have, or had.
     marks: HashSet<u32, Keyed>,
@@ -268,10 +283,10 @@ pub struct FamilyServices<F: Family> {
 }
 
 impl<F: Family> FamilyServices<F> {
-    fn new(seed: Seed) -> Self {
+    fn new(seed: Seed, count: usize) -> Self {
         let keyed = Keyed::new(seed);
         Self {
-            by_endpoint: HashMap::with_hasher(keyed),
+            by_endpoint: Endpoints::new(seed, count),
             by_mark: HashMap::with_hasher(keyed),
             marks: HashSet::with_hasher(keyed),
             has_ftp: false,
@@ -288,7 +303,7 @@ impl<F: Family> FamilyServices<F> {
             ServiceKey::Endpoint { protocol, address, port } => {
                 if let Some(addr) = F::from_ip(address) {
                     let endpoint = Endpoint { addr, port: port.into() };
-                    self.by_endpoint.insert((protocol, endpoint), Arc::clone(view));
+                    self.by_endpoint.insert(protocol, endpoint, Arc::clone(view));
                     self.vips.insert(addr);
                     self.has_ftp |= port == FTP;
                     self.has_all_ports |= port == 0;
@@ -336,15 +351,30 @@ impl<F: Family> FamilyServices<F> {
         to: Endpoint<F>,
         mark: impl FnOnce() -> Option<u32>,
     ) -> Option<&ServiceView> {
-        let at = |port: Port| self.by_endpoint.get(&(protocol, Endpoint { port, ..to }));
+        let at = |port: Port| self.by_endpoint.find(protocol, Endpoint { port, ..to });
         let marked = (!self.by_mark.is_empty()).then(mark).flatten();
         let ftp = || {
             let may_be_data = matches!(to.port.get(), FTP_DATA | FIRST_UNPRIVILEGED..);
             (self.has_ftp && protocol == L4::Tcp && may_be_data).then(|| at(FTP.into())).flatten()
         };
         let all_ports = || self.has_all_ports.then(|| at(Port::default())).flatten();
-        let found = marked.and_then(|mark| self.by_mark.get(&mark));
-        found.or_else(|| at(to.port)).or_else(ftp).or_else(all_ports).map(Arc::as_ref)
+        let found = marked.and_then(|mark| self.by_mark.get(&mark)).map(Arc::as_ref);
+        found.or_else(|| at(to.port)).or_else(ftp).or_else(all_ports)
+    }
+
+    /// Asks the cache for what [`Self::find`] looks at first, where there are so many services that
+    /// it may not lie there.
+    #[inline]
+    pub(crate) fn prefetch(&self, protocol: L4, to: Endpoint<F>) {
+        if self.are_many() {
+            self.by_endpoint.prefetch(protocol, to);
+        }
+    }
+
+    /// Whether so many services do not lie in the cache.
+    #[inline]
+    pub(crate) fn are_many(&self) -> bool {
+        self.by_endpoint.are_many()
     }
 
     /// Whether a packet has a mark that a service has, or had.

@@ -18,6 +18,7 @@ use crate::defence::Defence;
 use crate::express::Steady;
 use crate::family::Balanced;
 use crate::flows::Flows;
+use crate::foresee::{Ahead, Foreseen};
 use crate::hash::Keyed;
 use crate::icmp_error::{Error, RateLimit};
 use crate::ids::{ConnId, NicId, Tick, WorkerId};
@@ -136,7 +137,8 @@ impl<'a, W: Witness> Stage<'a, W> {
         // A packet may open or end the connection of the next one, so from here on each is served
         // as if it had come alone.
         let since = flows.changes();
-        for item in items {
+        let (mut ahead, mut rest): (Option<Ahead<'_>>, _) = (None, items.iter());
+        while let Some(item) = rest.next() {
             let at = usize::from(item.index);
             let (Some(frame), Some(fate)) = (frames.get_mut(at), fates.get_mut(at)) else {
                 continue;
@@ -145,7 +147,11 @@ impl<'a, W: Witness> Stage<'a, W> {
                 *fate = Some(Fate::Settled(Verdict::Transmit(nic)));
                 continue;
             }
-            let served = self.serve_own(flows, item, since, frame);
+            if item.probe.is_miss() && ahead.is_none() {
+                ahead = Some(self.foresee(flows, item, rest.as_slice()));
+            }
+            let foreseen = ahead.as_mut().and_then(|ahead| ahead.take(item.index));
+            let served = self.serve_own(flows, item, (since, foreseen), frame);
             *fate = Some(served.unwrap_or_else(|fate| fate));
         }
     }
@@ -156,7 +162,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
-        since: u32,
+        known: (u32, Option<Foreseen<'a>>),
         frame: &mut B,
     ) -> Result<Fate, Fate> {
         if self.origin == Origin::Wire {
@@ -166,7 +172,7 @@ impl<'a, W: Witness> Stage<'a, W> {
                 return Ok(Fate::Settled(Verdict::HandOff(owner, item.nic)));
             }
         }
-        self.serve_one(flows, item, since, frame)
+        self.serve_one(flows, item, known, frame)
     }
 
     #[inline(never)]
@@ -174,7 +180,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
-        since: u32,
+        (since, foreseen): (u32, Option<Foreseen<'a>>),
         frame: &mut B,
     ) -> Result<Fate, Fate> {
         let recycled = flows.recycled;
@@ -193,7 +199,7 @@ impl<'a, W: Witness> Stage<'a, W> {
             }
             None => {
                 self.witness.note(item.index, || Fact::NotFound);
-                self.admit(flows, item, frame)?
+                self.admit(flows, item, foreseen, frame)?
             }
         };
         if flows.recycled != recycled {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::limits::Limits;
 use crate::path_mtu::PathMtus;
+use crate::prefetch;
 use crate::templates::Templates;
 
 /// What all workers share: per server, how many connections are active and inactive; and the
@@ -89,6 +90,14 @@ impl ServerCounts {
     pub fn overhead(&self, slot: u32) -> u64 {
         let connections = self.connections(slot);
         (connections >> 32) * 256 + total(connections)
+    }
+
+    /// Asks the cache for what is known of a server.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        if let Some(count) = self.at(slot) {
+            prefetch::read(count);
+        }
     }
 
     /// Whether a server takes no new connections because it has too many.

@@ -10,13 +10,21 @@ use super::{Roster, SchedState};
 use crate::snapshot::Candidate;
 
 pub(super) fn pick<'a>(roster: &Roster<'a>) -> Option<&'a Candidate> {
-    roster.service.state.advance(|last| {
-        let (tail, head) = roster.after(slot(last));
-        match tail.iter().chain(head).find(|candidate| roster.takes(candidate)) {
-            Some(chosen) => (Some(chosen), word(Some(chosen.id.slot))),
-            None => (None, last),
-        }
+    roster.service.state.advance(|last| match following(roster, slot(last)) {
+        Some(chosen) => (Some(chosen), word(Some(chosen.id.slot))),
+        None => (None, last),
     })
+}
+
+/// The server whose turn is after the one in `slot`.
+pub(super) fn following<'a>(roster: &Roster<'a>, slot: Option<u32>) -> Option<&'a Candidate> {
+    let (tail, head) = roster.after(slot);
+    tail.iter().chain(head).find(|candidate| roster.takes(candidate))
+}
+
+/// The slot of the server that was chosen last.
+pub(super) fn last(state: &SchedState) -> Option<u32> {
+    slot(state.word.load(Ordering::Relaxed))
 }
 
 pub(super) fn server_removed(state: &SchedState, removed: u32, before: Option<u32>) {

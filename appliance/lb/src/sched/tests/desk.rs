@@ -151,7 +151,7 @@ impl Desk {
         let now = Tick::from_secs(self.now_s);
         let Self { vip, keyed, knobs, .. } = self;
         let request = Request { client, client_port, vip: *vip, now, draw, keyed, knobs };
-        pick(view, &self.snapshot.servers, &self.counts, &request).map(|candidate| candidate.id)
+        pick(view, &self.snapshot.servers, &self.counts, || request).map(|candidate| candidate.id)
     }
 
     fn apply(&mut self, change: Change) {
