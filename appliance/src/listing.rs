@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use lb::conn::ConnRecord;
-use lb::conn_filter::ConnFilter;
+use lb::conn::filter::ConnFilter;
 use lb::ids::Tick;
 use lb::pipeline::{ListCursor, Worker};
 use wire::Frame;

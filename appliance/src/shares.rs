@@ -4,7 +4,7 @@
 use std::fmt;
 
 use control::config::{Owner, Workers};
-use lb::rss::{HashFields, Hashed, KINDS, Rss};
+use lb::steer::rss::{HashFields, Hashed, KINDS, Rss};
 use wire::{FamilyId, L4};
 
 /// What a NIC hashes, in words.

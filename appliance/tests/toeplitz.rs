@@ -2,7 +2,7 @@
 //! The balancer's Toeplitz hash is the one that NICs compute: DPDK's `rte_softrss` agrees.
 
 use dpdk::RssKey;
-use lb::toeplitz::Toeplitz;
+use lb::steer::toeplitz::Toeplitz;
 
 /// Bytes that look random and are the same in each run.
 fn noise() -> impl Iterator<Item = u8> {

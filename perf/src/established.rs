@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lb::tcp_state::Timeouts;
+use lb::conn::tcp_state::Timeouts;
 use wire::{Frame, L4};
 
 use crate::cost::{Effort, Lap, Span, beside, thread_ns};

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use lb::tcp_state::{State, Timeouts};
+use lb::conn::tcp_state::{State, Timeouts};
 use wire::L4;
 
 use crate::cost::{Effort, Lap, Span, beside};

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dpdk::{Cpu, Eal};
+use lb::conn::tcp_state::Timeouts;
 use lb::service::ForwardMode;
-use lb::tcp_state::Timeouts;
 use wire::{FamilyId, Frame};
 
 use crate::cost::{Lap, Spread, thread_ns};

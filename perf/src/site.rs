@@ -17,14 +17,14 @@ use control::rules;
 use crossbeam::queue::ArrayQueue;
 use dpdk::{Consumer, Eal, Producer, Region, RingConfig, Socket, many_to_one};
 use lb::catalog::{Catalog, Change};
-use lb::conn_table::ConnTable;
+use lb::conn::table::ConnTable;
+use lb::conn::tcp_state::Timeouts;
 use lb::counters::{Figures, ServerCounts, WorkerCounters};
 use lb::ids::{Seed, Tick, WorkerId};
 use lb::network::Network;
 use lb::pipeline::{Parts, Worker};
 use lb::snapshot::{Changed, Snapshot};
 use lb::steer::{NicWiring, Owner, Wiring};
-use lb::tcp_state::Timeouts;
 use wire::{FamilyId, V4, V6};
 
 use crate::plan::{LAN, LOCAL_PORTS, Plan, WAN, mac};

@@ -8,11 +8,11 @@ mod changes;
 pub(crate) mod convert;
 
 use lb::catalog::{Catalog, Change, Refusal};
+use lb::conn::tcp_state::Timeouts;
 use lb::counters::Figures;
 use lb::ids::Tick;
 use lb::knobs::{Knob, Knobs};
 use lb::service::ServiceKey;
-use lb::tcp_state::Timeouts;
 
 use crate::capture;
 use crate::command::{Command, ConnFilter, Format, Subject, VirtualService};

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-pub use lb::conn_filter::ConnFilter;
+pub use lb::conn::filter::ConnFilter;
 use lb::service::family;
 pub use lb::service::{Mss, SchedFlags, Tunnel, TunnelChecksum};
 use wire::FamilyId;

@@ -12,14 +12,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use lb::conn::tcp_state::Timeouts;
 use lb::ids::NicId;
 use lb::knobs::Knobs;
 use lb::limits::Limits;
 use lb::marks::MarkRule;
 use lb::network::{Prefix, Route};
-use lb::rss::HashFields;
-use lb::tcp_state::Timeouts;
-use lb::toeplitz::Toeplitz;
+use lb::steer::rss::HashFields;
+use lb::steer::toeplitz::Toeplitz;
 use wire::Mac;
 
 use crate::text;

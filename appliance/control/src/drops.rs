@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use lb::counters::Figures;
+use lb::counters::last_drops::LastDrop;
 use lb::ids::WorkerId;
-use lb::last_drops::LastDrop;
 use lb::verdict::DropReason;
 use wire::glance;
 

@@ -9,15 +9,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use lb::catalog::Catalog;
 use lb::conn::ConnRecord;
-use lb::conn_filter::ConnFilter;
+use lb::conn::filter::ConnFilter;
+use lb::conn::tcp_state::{State, Timeouts};
 use lb::counters::{Figures, Rates, Traffic};
 use lb::ids::ServerId;
+use lb::persist::templates::TemplateRecord;
 use lb::service::{
     ClientMask, Engine, ForwardMode, Persistence, Server, ServerKey, ServerOptions, Service,
     ServiceKey, ServiceOptions, Tunnel, TunnelChecksum,
 };
-use lb::tcp_state::{State, Timeouts};
-use lb::templates::TemplateRecord;
 use wire::FamilyId;
 
 use crate::apply::convert;

@@ -16,11 +16,11 @@ use control::rules::{self, RulesError};
 use control::words::LINE_MAX;
 use harness::{Hosts, LIMITS, director, director_with, exchange, run, send};
 use lb::conn::ConnRecord;
+use lb::conn::tcp_state::State;
 use lb::counters::WorkerCounters;
 use lb::hash::Keyed;
 use lb::ids::{Seed, Tick, WorkerId};
-use lb::tcp_state::State;
-use lb::templates::{CallId, TemplateKey};
+use lb::persist::templates::{CallId, TemplateKey};
 use lb::verdict::DropReason;
 use wire::L4;
 

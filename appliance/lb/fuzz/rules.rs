@@ -2,13 +2,13 @@
 //! Bytes → changes of services, servers, timeouts and settings; and what there is at the start.
 
 use lb::catalog::{Catalog, Change};
+use lb::conn::tcp_state::State;
 use lb::knobs::Knob;
 use lb::sched::Scheduler;
 use lb::service::{
     ClientMask, Engine, ForwardMode, Mss, Persistence, SchedFlags, ServerKey, ServerOptions,
     ServiceKey, ServiceOptions, Tunnel, TunnelChecksum,
 };
-use lb::tcp_state::State;
 use wire::{FamilyId, L4};
 
 use crate::pipeline::world::{ENDS, LIMITS, VIPS, ip};

@@ -8,7 +8,7 @@ use lb::ids::{NicId, Seed, WorkerId};
 use lb::limits::Limits;
 use lb::marks::{MarkRule, MarkRules};
 use lb::network::{Neighbour, Network, NicFacts, Prefix, Route};
-use lb::rss::{HashFields, Rss};
+use lb::steer::rss::{HashFields, Rss};
 use lb::steer::{NicWiring, Owner, Wiring};
 use wire::Mac;
 

@@ -10,24 +10,24 @@ use std::net::IpAddr;
 use wire::{Endpoint, FlowKey, L4, Parsed, Port, TcpFlags};
 
 use crate::action::{Ends, connect};
+use crate::conn::flows::Flows;
+use crate::conn::table::Probe;
 use crate::conn::{Conn, Direction};
-use crate::conn_table::Probe;
 use crate::counters::ServerCounts;
 use crate::defence::Defence;
 use crate::family::Balanced;
-use crate::flows::Flows;
 use crate::foresee::Foreseen;
 use crate::hash::Keyed;
 use crate::ids::{NicId, ServerId, Tick};
 use crate::knobs::Knob;
-use crate::local_ports::{self, LocalPorts, Wanted};
 use crate::marks::MarkRules;
+use crate::persist::templates::{Leaving, TemplateId};
 use crate::persist::{Persister, payload};
 use crate::random::Random;
 use crate::sched::{self, Request};
 use crate::service::{FTP, ForwardMode, ServiceKey};
 use crate::snapshot::{ServerView, ServiceView, Snapshot};
-use crate::templates::{Leaving, TemplateId};
+use crate::steer::local_ports::{self, LocalPorts, Wanted};
 use crate::verdict::DropReason;
 use crate::witness::Persisted;
 

@@ -6,8 +6,8 @@
 //! Nothing is decided here: whether a packet is of the connection that its look-up points at is
 //! found out later, when all of it is near.
 
+use crate::conn::flows::Flows;
 use crate::family::Balanced;
-use crate::flows::Flows;
 use crate::prefetch;
 use crate::stage::{Item, Stage};
 use crate::witness::Witness;

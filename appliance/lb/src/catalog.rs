@@ -16,13 +16,13 @@ use std::sync::Arc;
 
 use wire::FamilyId;
 
+use crate::conn::tcp_state::Timeouts;
 use crate::counters::ServerCounts;
 use crate::ids::{ServerId, ServiceId, Tick};
 use crate::knobs::Knobs;
 use crate::limits::Limits;
 use crate::sched::{self, SchedState, Scheduler};
 use crate::service::{Server, ServerKey, ServerOptions, Service, ServiceKey, ServiceOptions};
-use crate::tcp_state::Timeouts;
 use addresses::Addresses;
 pub use change::{Applied, Change, Refusal};
 use places::Places;

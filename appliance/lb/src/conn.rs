@@ -6,6 +6,15 @@
 //! so the two lookup keys cost no space. DR and TUN leave the tuple as it came, which is the same
 //! write with an empty checksum delta: the packet path never asks for the mode.
 
+pub mod expiry;
+pub mod filter;
+pub mod flows;
+pub(crate) mod half_open;
+pub(crate) mod recycle;
+pub mod sctp_state;
+pub mod table;
+pub mod tcp_state;
+
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,8 +23,8 @@ use zerocopy::native_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::action::Action;
+use crate::conn::tcp_state::{Sender, State};
 use crate::ids::{ServerId, Tick};
-use crate::tcp_state::{Sender, State};
 
 /// Which way a packet of a connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,6 +5,7 @@
 //! instruction). [`ServerCounts`] is what all workers share. [`Figures`] sums what operators see.
 
 mod figures;
+pub mod last_drops;
 mod rates;
 mod server_counts;
 
@@ -17,8 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use wire::Frame;
 
+use crate::counters::last_drops::LastDrops;
 use crate::ids::{NicId, Tick, WorkerId};
-use crate::last_drops::LastDrops;
 use crate::limits::{Limits, NEXT_HOPS};
 use crate::verdict::DropReason;
 

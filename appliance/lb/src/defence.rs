@@ -5,11 +5,11 @@
 //! always, never, or while few connection entries are free. Random drops look at a 32nd of the
 //! entries each second, spread over the second's polls, so that no poll has much to do.
 
+use crate::conn::tcp_state::{State, TcpTables};
 use crate::conn::{Conn, ConnFamily};
 use crate::ids::Tick;
 use crate::knobs::{Knob, Knobs};
 use crate::random::Random;
-use crate::tcp_state::{State, TcpTables};
 
 /// How often it is decided, in milliseconds.
 const PERIOD_MS: u64 = 1000;

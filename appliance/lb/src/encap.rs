@@ -10,6 +10,8 @@
 //!
 //! What the headers of all packets to a server share is made ready once, and completed for each.
 
+pub(crate) mod tunnel;
+
 use std::net::IpAddr;
 
 use wire::csum::{self, Delta, Sum};

@@ -13,7 +13,7 @@ use wire::{V4, V6, VecFrame};
 use crate::batch::{Batch, Origin, Sink};
 use crate::catalog::Catalog;
 use crate::conn::ConnRecord;
-use crate::conn_table::ConnTable;
+use crate::conn::table::ConnTable;
 use crate::counters::{Figures, ServerCounts, WorkerCounters};
 use crate::ids::{NicId, Tick, WorkerId};
 use crate::limits::{BATCH, Limits};

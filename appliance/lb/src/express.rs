@@ -13,13 +13,13 @@ use zerocopy::network_endian::U16;
 
 use crate::action::Action;
 use crate::batch::Origin;
+use crate::conn::flows::Flows;
+use crate::conn::tcp_state::{State, Timeouts};
 use crate::conn::{Deadline, Usual};
 use crate::family::Balanced;
-use crate::flows::Flows;
 use crate::ids::{NicId, Tick};
 use crate::network::NextHop;
 use crate::stage::{Item, Stage};
-use crate::tcp_state::{State, Timeouts};
 use crate::witness::{Fact, Witness};
 
 /// What connections are like whose packets come now and leave them in their state.

@@ -4,9 +4,9 @@
 use wire::{IcmpOf, PlainFamily, V4, V6};
 
 use crate::conn::ConnFamily;
-use crate::icmp_error::IcmpFamily;
-use crate::reset::ResetFamily;
+use crate::icmp::error::IcmpFamily;
 use crate::snapshot::SnapshotFamily;
+use crate::stranger::reset::ResetFamily;
 
 /// A family whose packets go through the whole path.
 pub trait Balanced:

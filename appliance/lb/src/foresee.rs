@@ -10,17 +10,17 @@
 use arrayvec::ArrayVec;
 use wire::{Endpoint, FlowKey, L4, Tuple};
 
-use crate::conn_table::Probe;
+use crate::conn::flows::Flows;
+use crate::conn::table::Probe;
 use crate::family::Balanced;
-use crate::flows::Flows;
 use crate::ids::ServerId;
 use crate::limits::BATCH;
-use crate::local_ports::{self, Wanted};
 use crate::prefetch;
 use crate::sched;
 use crate::service::ForwardMode;
 use crate::snapshot::{ServerView, ServiceView};
 use crate::stage::{Item, Stage};
+use crate::steer::local_ports::{self, Wanted};
 use crate::witness::Witness;
 
 /// What is foreseen of a packet that may open a connection.

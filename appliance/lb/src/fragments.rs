@@ -9,6 +9,9 @@
 //! A packet's entry lies in one set of [`WAYS`] places, found by a keyed hash; the entry that ends
 //! soonest makes room. Nothing is ever put together, and nothing is allocated after the start.
 
+pub(crate) mod follow;
+pub(crate) mod split;
+
 use arrayvec::ArrayVec;
 use wire::{Family, Fragment, Frame, Outcome, Piece, Port, V4, V6, parse};
 use zerocopy::network_endian::U32;

@@ -6,18 +6,20 @@
 //! weight 0 or at its threshold, unless `expire_quiescent_template` says otherwise; one whose
 //! server was removed is given another.
 
+pub(crate) mod call_id;
+pub mod templates;
+
 use std::net::IpAddr;
 
 use wire::{Family, FlowKey, L4, Parsed};
 
-use crate::call_id;
 use crate::counters::ServerCounts;
 use crate::hash::Keyed;
 use crate::ids::{ServerId, Tick};
 use crate::knobs::Knob;
+use crate::persist::templates::{CallId, Full, Held, Leaving, TemplateKey};
 use crate::service::{ClientMask, Engine, FTP, Persistence, ServiceKey};
 use crate::snapshot::{ServiceView, Snapshot};
-use crate::templates::{CallId, Full, Held, Leaving, TemplateKey};
 use crate::verdict::DropReason;
 use crate::witness::Persisted;
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a batch's packets are tracked by.
 
+use crate::conn::tcp_state::{TcpTables, Timeouts};
 use crate::counters::ServerCounts;
 use crate::ids::Tick;
 use crate::knobs::Knobs;
-use crate::tcp_state::{TcpTables, Timeouts};
 
 /// The moment, the settings and tables in force, and where connections are counted.
 #[derive(Clone, Copy, Debug)]

@@ -23,8 +23,8 @@ use crate::network::{Network, NetworkFamily, NetworkView, NextHopId};
 use crate::sched::{SchedState, Tables};
 use endpoints::Endpoints;
 
+use crate::conn::tcp_state::Timeouts;
 use crate::service::{FTP, ForwardMode, Mss, Service, ServiceKey, ServiceOptions, Tunnel};
-use crate::tcp_state::Timeouts;
 
 /// Everything a worker needs to know about the configuration of the moment.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use wire::{Eth, Frame, Mac, Outcome, Parsed, V4, V6, parse, parse_plain};
 use zerocopy::FromBytes;
 
 use crate::batch::{Batch, Origin};
-use crate::flows::Flows;
+use crate::conn::flows::Flows;
 use crate::ids::NicId;
 use crate::limits::BATCH;
 use crate::stage::{Fate, Item, Stage, punt};

@@ -2,7 +2,7 @@
 //! Which worker owns a flow: a pure function of the packet and of what was fixed at the start.
 //!
 //! A packet to a FULLNAT local address belongs to the worker whose queue it lands on where the
-//! NICs' hash is known ([`crate::rss`]), else to the class of its port. One to a VIP, from a server
+//! NICs' hash is known ([`rss`]), else to the class of its port. One to a VIP, from a server
 //! or with a mark belongs to the hash of the client's endpoint, which is the destination of a
 //! server's packet and the source of the others: so a NAT reply, which does not carry the VIP,
 //! finds home too. Any other packet is the host's and stays where it landed.
@@ -10,6 +10,10 @@
 //! Where the worker that receives a request owns it, fragments have to find it: they land where
 //! whole packets do not. So a flow that may begin in fragments is owned in this way only where it
 //! is known where its whole packets land.
+
+pub mod local_ports;
+pub mod rss;
+pub mod toeplitz;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -19,10 +23,10 @@ use zerocopy::IntoBytes;
 
 use crate::hash::Keyed;
 use crate::ids::{NicId, Seed, WorkerId};
-use crate::local_ports::PortClass;
 use crate::marks::MarkRules;
-use crate::rss::Rss;
 use crate::snapshot::{FamilyServices, SnapshotFamily};
+use crate::steer::local_ports::PortClass;
+use crate::steer::rss::Rss;
 
 /// Who owns requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,14 +6,15 @@
 //! asks for what is not served, learns of it (`tcp_v4_send_reset`, `__udp4_lib_rcv`). With
 //! `nat_icmp_send` a NAT server's packet is answered too (`ip_vs_core.c: ip_vs_out_hook`).
 
+pub(crate) mod reset;
+
 use wire::{Frame, L4, Outcome, SctpEvent, is_intact, parse};
 
 use crate::admit::may_open;
 use crate::conn::Direction;
 use crate::family::Balanced;
-use crate::icmp_error::Error;
+use crate::icmp::error::Error;
 use crate::knobs::Knob;
-use crate::reset;
 use crate::stage::{Fate, Item, Stage, punt};
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::Witness;

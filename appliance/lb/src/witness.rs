@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use wire::{Frame, L4};
 
 use crate::batch::Origin;
+use crate::conn::tcp_state::State;
 use crate::conn::{Conn, ConnFamily, Direction};
 use crate::counters::ServerCounts;
 use crate::ids::{NicId, ServerId, Tick, WorkerId};
@@ -18,7 +19,6 @@ use crate::network::{Neighbour, NextHop};
 use crate::sched::Scheduler;
 use crate::service::{ForwardMode, ServiceKey};
 use crate::snapshot::{ServerView, ServiceView, Snapshot};
-use crate::tcp_state::State;
 use crate::verdict::{DropReason, Verdict};
 
 /// Where and when a frame came in.

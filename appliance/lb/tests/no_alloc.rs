@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lb::batch::{Batch, Origin, Sink};
 use lb::catalog::{Catalog, Change};
-use lb::conn_table::ConnTable;
+use lb::conn::table::ConnTable;
 use lb::counters::{ServerCounts, WorkerCounters};
 use lb::ids::{NicId, Seed, Tick, WorkerId};
 use lb::limits::{BATCH, Limits};

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use lab::{Lab, Plan, mac_of};
 use lb::ids::{NicId, Tick, WorkerId};
-use lb::rss::{HashFields, Hashed, Rss};
 use lb::steer::Owner;
-use lb::toeplitz::Toeplitz;
+use lb::steer::rss::{HashFields, Hashed, Rss};
+use lb::steer::toeplitz::Toeplitz;
 use wire::{FamilyId, Fragment, Frame, L4, Mac, Outcome, TcpFlags, VecFrame, build, parse};
 use zerocopy::IntoBytes;
 

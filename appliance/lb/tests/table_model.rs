@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 
 use lab::{Lab, Plan, mac_of};
 use lb::action::{Ends, connect};
+use lb::conn::table::ConnTable;
+use lb::conn::tcp_state::{self, Sender, State, TcpTables, Timeouts};
 use lb::conn::{Conn, Direction};
-use lb::conn_table::ConnTable;
 use lb::ids::{ConnId, NicId, Seed, ServerId, Tick};
 use lb::limits::Limits;
 use lb::memory::TableMemory;
 use lb::service::ForwardMode;
-use lb::tcp_state::{self, Sender, State, TcpTables, Timeouts};
 use proptest::prelude::*;
 use wire::{Addr4, Endpoint, FlowKey, L4, TcpFlags, V4, VecFrame, build};
 

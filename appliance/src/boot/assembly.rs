@@ -14,7 +14,7 @@ use dpdk::{
     Socket, many_to_one,
 };
 use lb::catalog::{Catalog, Change};
-use lb::conn_table::ConnTable;
+use lb::conn::table::ConnTable;
 use lb::counters::{Figures, ServerCounts, WorkerCounters};
 use lb::ids::{NicId, Tick, WorkerId};
 use lb::limits::Limits;

@@ -4,7 +4,7 @@
 use control::config::{self, Config};
 use dpdk::{Descriptors, Eal, Nic, NicConfig, NicInfo, Pool, Queues};
 use lb::network::NicFacts;
-use lb::rss::Hashed;
+use lb::steer::rss::Hashed;
 use tracing::{info, warn};
 use wire::Eth;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use control::config::{self, Config};
 use dpdk::{Nic, NicError, NicInfo, RssConfig, RssKey, RssTypes};
 use lb::ids::WorkerId;
-use lb::rss::{HashFields, Hashed, Rss};
+use lb::steer::rss::{HashFields, Hashed, Rss};
 use tracing::{info, warn};
 use wire::{FamilyId, L4};
 

@@ -5,7 +5,7 @@
 //! No hugetlbfs need be mounted: pages are taken by anonymous mappings.
 
 use control::config::{Config, Eal, Hugepages};
-use lb::conn_table::ConnTable;
+use lb::conn::table::ConnTable;
 
 use super::{Director, Finding, devices, field, text};
 

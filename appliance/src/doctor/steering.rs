@@ -3,8 +3,8 @@
 
 use control::config::{Config, Nic, Owner};
 use lb::ids::WorkerId;
-use lb::rss::{HashFields, Hashed, Rss};
-use lb::toeplitz::Toeplitz;
+use lb::steer::rss::{HashFields, Hashed, Rss};
+use lb::steer::toeplitz::Toeplitz;
 
 use super::Finding;
 use crate::shares::{Share, handed_over, hashed};

@@ -14,7 +14,7 @@ use control::locals::LocalConns;
 use control::reply::Reply;
 use lb::catalog::Catalog;
 use lb::conn::ConnRecord;
-use lb::conn_filter::ConnFilter;
+use lb::conn::filter::ConnFilter;
 use lb::ids::Tick;
 use lb::pipeline::ListCursor;
 use lb::service::ServiceKey;

@@ -2,7 +2,7 @@
 //! A reader against the lister of a worker without connections.
 
 use lb::catalog::Catalog;
-use lb::conn_table::ConnTable;
+use lb::conn::table::ConnTable;
 use lb::counters::{ServerCounts, WorkerCounters};
 use lb::ids::{Seed, WorkerId};
 use lb::limits::Limits;

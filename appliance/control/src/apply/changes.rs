@@ -2,8 +2,8 @@
 //! A command → the change of the catalog that it means.
 
 use lb::catalog::{Catalog, Change, Refusal};
+use lb::conn::tcp_state::State;
 use lb::service::{ForwardMode, ServerOptions, ServiceKey};
-use lb::tcp_state::State;
 
 use super::Plane;
 use super::convert::{server_key, server_options, service_key, service_options};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What two readings of a configuration differ in.
 
+use lb::conn::tcp_state::State;
 use lb::knobs::Knob;
-use lb::tcp_state::State;
 
 use super::{Config, keys};
 

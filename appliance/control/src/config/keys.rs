@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Every section and key that a configuration file may have.
 
+use lb::conn::tcp_state::State;
 use lb::knobs::Knob;
-use lb::tcp_state::State;
 
 /// A section's name and its keys.
 pub(super) type Keys = (&'static str, &'static [&'static str]);

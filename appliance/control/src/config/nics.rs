@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use lb::ids::NicId;
 use lb::limits::NICS_MAX;
 use lb::network::{Prefix, Route};
-use lb::rss::HashFields;
+use lb::steer::rss::HashFields;
 use wire::Mac;
 
 use super::error::{ConfigError, Problem};

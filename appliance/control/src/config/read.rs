@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use lb::conn::tcp_state::Timeouts;
 use lb::knobs::{Knob, Knobs};
 use lb::limits::WORKERS_MAX;
-use lb::tcp_state::Timeouts;
 
 use super::error::{ConfigError, Problem};
 use super::section::{Section, Source};

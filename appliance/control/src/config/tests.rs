@@ -162,8 +162,8 @@ fn values_of_sections_reach_their_places() {
         Limits { services: 16, servers: 32, connections: 334, templates: 64, half_open: 84 }
     );
     let mut timeouts = Timeouts::default();
-    timeouts.set(lb::tcp_state::State::Established, 3600);
-    timeouts.set(lb::tcp_state::State::Udp, 30);
+    timeouts.set(lb::conn::tcp_state::State::Established, 3600);
+    timeouts.set(lb::conn::tcp_state::State::Udp, 30);
     assert_eq!(config.timeouts, timeouts);
     assert_eq!(config.local_ports, 5000..=5999);
     assert_eq!(config.host, Host { vital_ring: 64, other_ring: 128, punt_rate: 1000 });

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use wire::FamilyId;
 
+use crate::conn::tcp_state::Timeouts;
 use crate::counters::Thresholds;
 use crate::ids::{ServerId, ServiceId};
 use crate::knobs::Knobs;
@@ -12,7 +13,6 @@ use crate::service::{
     ClientMask, ForwardMode, Persistence, ServerKey, ServerOptions, ServiceKey, ServiceOptions,
     family,
 };
-use crate::tcp_state::Timeouts;
 
 /// One change to the services; each is applied whole or refused whole.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,10 +10,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use crate::icmp::path_mtu::PathMtus;
 use crate::limits::Limits;
-use crate::path_mtu::PathMtus;
+use crate::persist::templates::Templates;
 use crate::prefetch;
-use crate::templates::Templates;
 
 /// What all workers share: per server, how many connections are active and inactive; and the
 /// persistence templates.

@@ -7,8 +7,8 @@ use wire::Frame;
 use super::Worker;
 use crate::batch::{Batch, Origin, Sink};
 use crate::counters::FrameCounters;
-use crate::follow::Come;
-use crate::fragment_out;
+use crate::fragments::follow::Come;
+use crate::fragments::split;
 use crate::ids::{NicId, Tick};
 use crate::limits::{BATCH, FRAGMENTS_WAITING};
 use crate::verdict::{DropReason, Verdict};
@@ -65,7 +65,7 @@ pub(super) fn send_in_parts<B: Frame>(
     frames: &FrameCounters,
     sink: &mut impl Sink<B>,
 ) -> Result<(), DropReason> {
-    let pieces = fragment_out::cut(frame, mtu, id.into(), |headers, start, len| {
+    let pieces = split::cut(frame, mtu, id.into(), |headers, start, len| {
         sink.piece(frame, headers, start, len)
     })?;
     // One came in.

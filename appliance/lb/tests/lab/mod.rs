@@ -18,7 +18,7 @@ use lb::ids::{NicId, Seed, Tick};
 use lb::limits::Limits;
 use lb::marks::{MarkRule, MarkRules};
 use lb::network::{Neighbour, Network, NicFacts, Prefix, Route};
-use lb::rss::Rss;
+use lb::steer::rss::Rss;
 use lb::steer::{NicWiring, Owner, Wiring};
 use wire::{Mac, VecFrame};
 

@@ -9,12 +9,12 @@
 use wire::{Eth, Frame, V4, V6, eth, icmp_error};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::conn::flows::Flows;
+use crate::encap::tunnel::set_ethertype;
 use crate::family::Balanced;
-use crate::flows::Flows;
-use crate::icmp_error::{Error, wrap};
+use crate::icmp::error::{Error, wrap};
 use crate::ids::NicId;
 use crate::stage::{Fate, Stage};
-use crate::tunnel::set_ethertype;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::Witness;
 

@@ -3,11 +3,11 @@
 //! chunk in every state that can be reached.
 //!
 //! The director sees an association (RFC 9260) from the middle and takes the first chunk of a
-//! packet for all of it. Timeouts and names are in [`crate::tcp_state`].
+//! packet for all of it. Timeouts and names are in [`crate::conn::tcp_state`].
 
 use wire::SctpEvent;
 
-use crate::tcp_state::{Sender, State};
+use crate::conn::tcp_state::{Sender, State};
 
 use State::{
     SctpClosed as CL, SctpCookie as CO, SctpCookieEchoed as CE, SctpCookieReplied as CR,

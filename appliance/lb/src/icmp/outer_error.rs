@@ -12,15 +12,15 @@ use std::net::IpAddr;
 use wire::{Eth, Family, FamilyId, Frame, IcmpError, Quote, icmp, icmp6};
 use zerocopy::IntoBytes;
 
+use crate::conn::flows::Flows;
 use crate::conn::{Conn, Direction};
 use crate::encap;
+use crate::encap::tunnel::set_ethertype;
 use crate::family::Balanced;
-use crate::flows::Flows;
-use crate::icmp_error::{Error, wrap};
+use crate::icmp::error::{Error, wrap};
 use crate::ids::NicId;
 use crate::network::Unresolved;
 use crate::stage::{self, Fate, Stage, Wait};
-use crate::tunnel::set_ethertype;
 use crate::verdict::DropReason;
 use crate::witness::{Fact, Meeting, Witness};
 

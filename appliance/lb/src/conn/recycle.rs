@@ -2,16 +2,16 @@
 //! Connections that end before their time: the oldest half-open one for a new one, some at random
 //! under a flood, and all of a removed server; and connections that find their next hops anew.
 
+use crate::conn::flows::Flows;
 use crate::conn::{Conn, Direction};
 use crate::defence::Defence;
 use crate::family::Balanced;
-use crate::flows::Flows;
 use crate::ids::ConnId;
 use crate::limits::EXPIRE_PER_POLL;
 use crate::network::NextHopId;
+use crate::persist::templates::Leaving;
 use crate::regime::Regime;
 use crate::snapshot::Snapshot;
-use crate::templates::Leaving;
 
 /// Looks at entries that are still to be done.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,7 +5,7 @@
 //! is the whole tuple of the reply, so the connection table itself says what is free. Ports are
 //! tried from a keyed starting point on (RFC 6056 §3.3.3), over all local addresses in turn, a
 //! bounded number of times. Each worker uses its own ports only, so that the reply finds its owner:
-//! those whose replies the NICs send to its queue where that is known ([`crate::rss`]), else those
+//! those whose replies the NICs send to its queue where that is known ([`super::rss`]), else those
 //! of its class. A port rests as long as the connection's TIME_WAIT entry lives (RFC 9293 §3.4.3).
 
 use std::net::IpAddr;
@@ -16,12 +16,12 @@ use wire::{Endpoint, Family, FamilyId, FlowKey, L4, Port, Tuple};
 use zerocopy::IntoBytes;
 
 use crate::conn::ConnFamily;
-use crate::conn_table::{ConnTable, Probe};
+use crate::conn::table::{ConnTable, Probe};
 use crate::hash::Keyed;
 use crate::ids::WorkerId;
 use crate::limits::PORT_PROBES;
-use crate::rss::Rss;
 use crate::steer::Wiring;
+use crate::steer::rss::Rss;
 use crate::verdict::DropReason;
 
 /// The ports of one worker: those of the range that leave the worker's number as remainder.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use crate::conn::ConnRecord;
 use crate::network::Prefix;
+use crate::persist::templates::TemplateRecord;
 use crate::service::{ServerKey, ServiceKey};
-use crate::templates::TemplateRecord;
 
 /// What a connection must have to be listed; all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,8 +71,8 @@ fn contains(range: Prefix, address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conn::tcp_state::State;
     use crate::ids::ServerId;
-    use crate::tcp_state::State;
     use wire::L4;
 
     fn record(client: &str, vip: &str) -> ConnRecord {

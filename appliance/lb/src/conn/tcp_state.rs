@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Connection states and their timeouts, and TCP's tables, as IPVS has them
-//! (`ip_vs_proto_tcp.c`); SCTP's tables are in [`crate::sctp_state`].
+//! (`ip_vs_proto_tcp.c`); SCTP's tables are in [`crate::conn::sctp_state`].
 //!
 //! The director sees a TCP connection from the middle, and in DR and TUN only one side of it, so
 //! this is no RFC 9293 state machine: it guesses, by table, how long an entry is worth keeping.

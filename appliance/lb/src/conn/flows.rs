@@ -4,20 +4,20 @@
 use arrayvec::ArrayVec;
 use wire::{FlowKey, L4, SctpEvent, TcpFlags};
 
+use crate::conn::expiry::Wheel;
+use crate::conn::half_open::HalfOpen;
+use crate::conn::recycle::Looks;
+use crate::conn::sctp_state;
+use crate::conn::table::{ConnTable, Full, Probe};
+use crate::conn::tcp_state::{self, State};
 use crate::conn::{Conn, ConnRecord, Direction};
-use crate::conn_table::{ConnTable, Full, Probe};
 use crate::counters::ServerCounts;
-use crate::expiry::Wheel;
 use crate::family::Balanced;
 use crate::fragments::Alone;
-use crate::half_open::HalfOpen;
 use crate::ids::{ConnId, Tick};
 use crate::limits::EXPIRE_PER_POLL;
-use crate::recycle::Looks;
+use crate::persist::templates::{Leaving, TemplateId};
 use crate::regime::Regime;
-use crate::sctp_state;
-use crate::tcp_state::{self, State};
-use crate::templates::{Leaving, TemplateId};
 use crate::verdict::DropReason;
 
 /// A worker's connections of one family.

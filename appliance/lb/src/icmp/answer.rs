@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 
 use crate::conn::Direction;
 use crate::family::Balanced;
-use crate::icmp_error::{self, Error};
+use crate::icmp::error::{self, Error};
 use crate::stage::{Fate, Item, Stage};
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::Witness;
@@ -59,7 +59,7 @@ impl<W: Witness> Stage<'_, W> {
         self.counters.last_drops.note(reason, item.nic(), self.now, frame);
         let peer = self.keyed.bytes(tuple.src.as_bytes());
         if self.icmp.allows(peer, error, self.now)
-            && icmp_error::answer::<F>(frame, item.parsed.ip_len(), source, nic.mac, error)
+            && error::answer::<F>(frame, item.parsed.ip_len(), source, nic.mac, error)
         {
             Fate::Answered(item.nic(), reason)
         } else {

@@ -13,7 +13,7 @@ use wire::{Endpoint, Family, FamilyId, FlowKey, L4, Tuple};
 use zerocopy::IntoBytes;
 
 use crate::ids::{NicId, WorkerId};
-use crate::toeplitz::Toeplitz;
+use crate::steer::toeplitz::Toeplitz;
 
 /// What of a TCP or UDP packet a NIC hashes; fields that are left out take no room in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

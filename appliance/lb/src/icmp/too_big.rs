@@ -10,8 +10,8 @@ use crate::action::Action;
 use crate::conn::Direction;
 use crate::encap::Outer;
 use crate::family::Balanced;
-use crate::fragment_out;
-use crate::icmp_error::Error;
+use crate::fragments::split;
+use crate::icmp::error::Error;
 use crate::knobs::Knob;
 use crate::rewrite::rewrite;
 use crate::stage::{Fate, Item, Stage, Way};
@@ -87,7 +87,7 @@ impl<W: Witness> Stage<'_, W> {
         let fate = self.leave(item, leaving, frame)?;
         if leaving.action.tuple.src != item.parsed.key().tuple.src {
             let id = self.next_id();
-            fragment_out::identify(frame.head_mut(), id);
+            split::identify(frame.head_mut(), id);
         }
         match (fate, leaving.hop) {
             (Fate::Settled(Verdict::Transmit(nic)), Ok(hop)) => Ok(Fate::InParts(nic, hop.mtu)),

@@ -17,12 +17,12 @@ use wire::{Family, FamilyId, FlowKey, Frame, V4, V6, icmp};
 use crate::action::Action;
 use crate::batch::Origin;
 use crate::conn::Direction;
+use crate::conn::flows::Flows;
+use crate::encap::tunnel;
 use crate::family::Balanced;
-use crate::flows::Flows;
 use crate::ids::{ConnId, NicId, ServerId};
 use crate::snapshot::ServerView;
 use crate::stage::{self, Fate, Stage};
-use crate::tunnel;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Fact, Meeting, Witness};
 
