@@ -276,9 +276,12 @@ impl<'m, F: Balanced> Flows<'m, F> {
         let mut due = ArrayVec::<ConnId, EXPIRE_PER_POLL>::new();
         let entries = self.conns.entries_mut();
         let looked = self.wheel.turn(entries, now, EXPIRE_PER_POLL, |id| due.push(id));
-        let probes = due.iter().map(|id| (*id, self.conns.probe_entry(*id)));
-        for (id, probes) in probes.collect::<ArrayVec<_, EXPIRE_PER_POLL>>() {
-            self.forget(id, probes, Leaving::Ended, (now, counts));
+        let mut begun = ArrayVec::<_, EXPIRE_PER_POLL>::new();
+        for id in &due {
+            begun.push((*id, self.conns.probe_entry(*id)));
+        }
+        for (id, probes) in &begun {
+            self.forget(*id, *probes, Leaving::Ended, (now, counts));
         }
         Expiry { ended: due.len() as u64, more: looked == EXPIRE_PER_POLL }
     }
