@@ -125,6 +125,8 @@ class Lab:
         self.director_pids: list[int] = []
         self.named_losses: set[str] = set()
         self.lost_before: Counter = Counter()
+        # Below the ports that the kernel gives by itself.
+        self.next_port = 20_000
         self.ip = "ip6" if shape.family == 6 else "ip"
         self.nat, self.fullnat, self.tun, self.dr = map(self.mode, MODES)
 
@@ -144,6 +146,7 @@ class Lab:
             self.script("servers.sh", "up", self.prefix)
             self.start()
             self.script("director.sh", "address", self.prefix)
+            self.await_routes()
         except BaseException:
             self.down()
             raise
@@ -161,6 +164,16 @@ class Lab:
         for nic, fields in zip(self.facts["NICS"].split(), shape.rss):
             hashing.attach(self.director_pids[-1], f"{nic}-nic", fields, self.state)
         self.lost_before = self.ledger().losses()
+
+    def await_routes(self) -> None:
+        """Waits until the director has heard of the routes that were made last: a client beyond
+        the router is answered."""
+        self.service(self.fullnat)
+        url = f"http://{self.fullnat.host}/"
+        deadline = time.monotonic() + 10
+        while self.curl_status(self.facts["FAR_CLIENT"], url, seconds=0.5) != 0:
+            assert time.monotonic() < deadline, "a far client is not answered"
+        self.ctl("-C")
 
     def stop(self, by: str = "TERM") -> None:
         self.script("director.sh", "stop", self.prefix, by)
@@ -263,10 +276,12 @@ class Lab:
 
     def echo(self, client: str, address: str, port: int, count: int = 1, sources: int = 1,
              size: int = 10):
-        """Asks the UDP echo `count` times from each of `sources` sockets, `size` bytes each."""
+        """Asks the UDP echo `count` times from each of `sources` sockets, `size` bytes each. No
+        port is used twice: the director still knows the connections of earlier tests."""
+        first, self.next_port = self.next_port, self.next_port + sources
         numbers = map(str, (port, count, sources, size))
-        done = self.inside("client", "python3", str(LAB / "tests/udp_client.py"), client, address,
-                           *numbers)
+        done = self.inside("client", "python3", str(LAB / "tests/udp_client.py"), client,
+                           str(first), address, *numbers)
         return json.loads(done.stdout)
 
     def stats(self, service: str) -> list[int]:

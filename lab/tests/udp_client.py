@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Asks a UDP echo from several sockets; prints what came back as JSON, null for no answer.
 
-usage: udp_client.py SOURCE ADDRESS PORT COUNT SOCKETS BYTES; requests are as long as BYTES says.
+usage: udp_client.py SOURCE FIRST ADDRESS PORT COUNT SOCKETS BYTES; requests are as long as BYTES says,
+and the sockets have ports from FIRST on.
 """
 
 import errno
@@ -10,10 +11,10 @@ import socket
 import sys
 
 
-def open_socket(source: str, target: tuple[str, int]) -> socket.socket:
-    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+def open_socket(source: tuple[str, int], target: tuple[str, int]) -> socket.socket:
+    family = socket.AF_INET6 if ":" in source[0] else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
-    sock.bind((source, 0))
+    sock.bind(source)
     sock.connect(target)
     sock.settimeout(1)
     return sock
@@ -44,8 +45,8 @@ def exchange(sock: socket.socket, payload: str) -> dict | None:
 
 
 if __name__ == "__main__":
-    source, address, port, count, sockets, size = sys.argv[1:]
+    source, first, address, port, count, sockets, size = sys.argv[1:]
     target = (address, int(port))
-    # All are open at once, so that no two have the same port.
-    opened = [open_socket(source, target) for _ in range(int(sockets))]
+    ports = range(int(first), int(first) + int(sockets))
+    opened = [open_socket((source, own), target) for own in ports]
     json.dump([ask(sock, int(count), int(size)) for sock in opened], sys.stdout)
