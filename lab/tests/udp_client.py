@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Asks a UDP echo from several sockets; prints what came back as JSON, null for no answer.
 
-usage: udp_client.py SOURCE FIRST ADDRESS PORT COUNT SOCKETS BYTES; requests are as long as BYTES says,
-and the sockets have ports from FIRST on.
+usage: udp_client.py SOURCE FIRST ADDRESS PORT COUNT SOCKETS BYTES; requests are as long as BYTES
+says, and the sockets have ports from FIRST on.
 """
 
 import errno

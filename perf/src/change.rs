@@ -85,7 +85,8 @@ pub fn rows(stand: &mut Stand, churn: Duration) -> Result<(Vec<Row>, Disturbance
     let quiet_us = quiet.seen.turn_ns as f64 / 1000.0;
     let mut churned = Row::new("rules", "changes under load");
     churned.note = format!(
-        "{changes} changes; {fed} packets, {} lost, {moved} moved; longest turn {:.1} us (at rest {quiet_us:.1} us)",
+        "{changes} changes; {fed} packets, {} lost, {moved} moved; longest turn {:.1} us \
+         (at rest {quiet_us:.1} us)",
         busy.seen.lost(),
         busy.seen.turn_ns as f64 / 1000.0,
     );
