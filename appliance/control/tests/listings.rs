@@ -107,8 +107,8 @@ fn counters_start_at_zero_again_with_a_service_and_with_zero() {
     let (slot, server) = (service.id.slot, service.servers[0].id.slot);
     for counters in [worker.service(slot).unwrap(), worker.server(server).unwrap()] {
         counters.conns.add(7);
-        counters.in_packets.add(123_456_789);
-        counters.in_bytes.add(1_999_999_999);
+        counters.requests.packets.add(123_456_789);
+        counters.requests.bytes.add(1_999_999_999);
     }
     let stats = "\
 Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes

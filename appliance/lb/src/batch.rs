@@ -54,6 +54,19 @@ impl<B> Batch<B> {
         &mut self.frames
     }
 
+    /// By which NIC each frame arrived.
+    #[inline]
+    pub(crate) fn nics(&self) -> &[NicId] {
+        self.nics.get(..self.frames.len()).unwrap_or_default()
+    }
+
+    /// Whether all frames arrived by the same NIC.
+    #[inline]
+    pub(crate) fn is_of_one_nic(&self) -> bool {
+        let first = self.nics.first().map_or(0, |nic| nic.0);
+        self.nics().iter().fold(0, |sum, nic| sum | (nic.0 ^ first)) == 0
+    }
+
     /// Frames in the batch.
     pub fn len(&self) -> usize {
         self.frames.len()

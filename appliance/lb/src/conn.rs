@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use wire::{Endpoint, Family, FlowKey, L4, Tuple, V4, V6};
 use zerocopy::native_endian::U32;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, transmute};
 
 use crate::action::Action;
 use crate::conn::tcp_state::{Sender, State};
@@ -76,13 +76,27 @@ pub struct Conn<F: ConnFamily> {
     /// The neighbours in the list of the timer wheel's slot, or of free entries.
     pub(crate) next: U32,
     pub(crate) previous: U32,
+    vital: Vital,
+    pad: F::Pad,
+}
+
+/// What says at a glance whether a packet is the usual case.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Vital {
     protocol: u8,
     state: u8,
     flags: u8,
     /// Lower half: what of the deadline is above 2^32 units, so that it reaches for 139
     /// years. Upper half: requests, up to [`MANY_REQUESTS`].
     deadline_high: u8,
-    pad: F::Pad,
+}
+
+impl Vital {
+    #[inline(always)]
+    fn word(self) -> u32 {
+        transmute!(self)
+    }
 }
 
 const _: () = assert!(size_of::<Conn<V4>>() == 64);
@@ -134,11 +148,18 @@ pub(crate) struct Usual {
 
 impl Usual {
     /// Of the protocol, state, flags and upper part of the deadline, what tells the usual case.
-    const MASK: u32 = u32::from_ne_bytes([0xff, 0xff, !(REPLIES | TUNNEL | FILL), 0x0F]);
+    const MASK: u32 = u32::from_ne_bytes([0xff, 0xff, !(REPLIES | FILL), 0x0F]);
 
     pub(crate) fn new(protocol: L4, state: State, due: Deadline) -> Self {
-        let vital = [protocol.number(), state as u8, LIVE, due.high];
-        Self { vital: u32::from_ne_bytes(vital), due: due.low }
+        let (protocol, state) = (protocol.number(), state as u8);
+        let vital = Vital { protocol, state, flags: LIVE, deadline_high: due.high };
+        Self { vital: vital.word(), due: due.low }
+    }
+
+    /// The same of connections whose requests travel inside another IP packet, or of the others.
+    pub(crate) fn through_tunnels(self, tunnels: bool) -> Self {
+        let flag = if tunnels { TUNNEL } else { 0 };
+        Self { vital: self.vital | u32::from_ne_bytes([0, 0, flag, 0]), ..self }
     }
 }
 
@@ -155,26 +176,28 @@ impl<F: ConnFamily> Conn<F> {
             deadline: U32::ZERO,
             next: U32::ZERO,
             previous: U32::ZERO,
-            protocol: protocol.number(),
-            state: State::None as u8,
-            flags: LIVE
-                | flag(traits.sees_replies, REPLIES)
-                | flag(traits.tunnel, TUNNEL)
-                | flag(traits.fills_checksum, FILL),
-            deadline_high: 0,
+            vital: Vital {
+                protocol: protocol.number(),
+                state: State::None as u8,
+                flags: LIVE
+                    | flag(traits.sees_replies, REPLIES)
+                    | flag(traits.tunnel, TUNNEL)
+                    | flag(traits.fills_checksum, FILL),
+                deadline_high: 0,
+            },
             pad: F::Pad::default(),
         }
     }
 
     /// Makes the entry one that stands for no connection.
     pub(crate) fn clear(&mut self) {
-        self.flags = 0;
+        self.vital.flags = 0;
     }
 
     /// Whether the entry stands for a connection.
     #[inline]
     pub fn is_live(&self) -> bool {
-        self.flags & LIVE != 0
+        self.vital.flags & LIVE != 0
     }
 
     /// What is done to packets of one direction.
@@ -183,6 +206,15 @@ impl<F: ConnFamily> Conn<F> {
         match direction {
             Direction::Request => &self.request,
             Direction::Reply => &self.reply,
+        }
+    }
+
+    /// What is done to packets of one direction, and of the other.
+    #[inline(always)]
+    pub(crate) fn actions(&self, direction: Direction) -> (&Action<F>, &Action<F>) {
+        match direction {
+            Direction::Request => (&self.request, &self.reply),
+            Direction::Reply => (&self.reply, &self.request),
         }
     }
 
@@ -204,7 +236,7 @@ impl<F: ConnFamily> Conn<F> {
     /// Whether a packet with this key belongs to the connection, in this direction.
     #[inline]
     pub fn matches(&self, direction: Direction, key: &FlowKey<F>) -> bool {
-        self.has_arrived(direction, &key.tuple) && self.protocol == key.protocol.number()
+        self.has_arrived(direction, &key.tuple) && self.vital.protocol == key.protocol.number()
     }
 
     /// Whether packets of one direction arrive with this tuple.
@@ -221,7 +253,7 @@ impl<F: ConnFamily> Conn<F> {
     /// Transport protocol.
     #[inline]
     pub fn protocol(&self) -> L4 {
-        L4::from_number(self.protocol).unwrap_or(L4::Tcp)
+        L4::from_number(self.vital.protocol).unwrap_or(L4::Tcp)
     }
 
     /// The real server.
@@ -234,9 +266,9 @@ impl<F: ConnFamily> Conn<F> {
     #[inline]
     pub fn traits(&self) -> Traits {
         Traits {
-            sees_replies: self.flags & REPLIES != 0,
-            tunnel: self.flags & TUNNEL != 0,
-            fills_checksum: self.flags & FILL != 0,
+            sees_replies: self.vital.flags & REPLIES != 0,
+            tunnel: self.vital.flags & TUNNEL != 0,
+            fills_checksum: self.vital.flags & FILL != 0,
         }
     }
 
@@ -244,38 +276,26 @@ impl<F: ConnFamily> Conn<F> {
     /// its packets but to rewrite and count them, and they do not bring its end nearer.
     #[inline]
     pub(crate) fn is_usual(&self, usual: &Usual) -> bool {
-        self.vital() & Usual::MASK == usual.vital && self.deadline.get() <= usual.due
+        self.vital.word() & Usual::MASK == usual.vital && self.deadline.get() <= usual.due
     }
 
     /// Moves the deadline, and counts the packet, of a connection that [`Self::is_usual`].
     #[inline]
     pub(crate) fn go_on(&mut self, usual: &Usual, direction: Direction) {
         self.deadline = U32::new(usual.due);
-        if direction == Direction::Request {
-            self.count_request();
-        }
-    }
-
-    #[inline]
-    fn vital(&self) -> u32 {
-        u32::from_ne_bytes([self.protocol, self.state, self.flags, self.deadline_high])
-    }
-
-    /// Whether requests travel inside another IP packet; such a connection sees no replies.
-    #[inline]
-    pub(crate) fn is_tunnel(&self) -> bool {
-        self.flags & TUNNEL != 0
+        self.count(direction);
     }
 
     /// Whether its persistence template is still to be told when it is established.
     #[inline]
     pub(crate) fn is_unassured(&self) -> bool {
-        self.flags & UNASSURED != 0
+        self.vital.flags & UNASSURED != 0
     }
 
     /// Notes whether its persistence template is still to be told when it is established.
     pub(crate) fn set_unassured(&mut self, on: bool) {
-        self.flags = if on { self.flags | UNASSURED } else { self.flags & !UNASSURED };
+        self.vital.flags =
+            if on { self.vital.flags | UNASSURED } else { self.vital.flags & !UNASSURED };
     }
 
     /// Who sends the packets of one direction, for the TCP state tables.
@@ -283,7 +303,7 @@ impl<F: ConnFamily> Conn<F> {
     pub fn sender(&self, direction: Direction) -> Sender {
         match direction {
             Direction::Reply => Sender::Server,
-            Direction::Request if self.flags & REPLIES != 0 => Sender::Client,
+            Direction::Request if self.vital.flags & REPLIES != 0 => Sender::Client,
             Direction::Request => Sender::ClientOnly,
         }
     }
@@ -291,13 +311,13 @@ impl<F: ConnFamily> Conn<F> {
     /// Its state.
     #[inline]
     pub fn state(&self) -> State {
-        State::from_byte(self.state)
+        State::from_byte(self.vital.state)
     }
 
     /// Changes the state.
     #[inline]
     pub fn set_state(&mut self, state: State) {
-        self.state = state as u8;
+        self.vital.state = state as u8;
     }
 
     /// Sets the deadline to `timeout_s` seconds after `now`.
@@ -305,27 +325,35 @@ impl<F: ConnFamily> Conn<F> {
     pub fn refresh(&mut self, now: Tick, timeout_s: u32) {
         let due = Deadline::after(now, timeout_s);
         self.deadline = U32::new(due.low);
-        self.deadline_high = self.deadline_high & 0xF0 | due.high;
+        self.vital.deadline_high = self.vital.deadline_high & 0xF0 | due.high;
     }
 
     /// The moment at which it expires unless a packet comes.
     #[inline]
     pub fn deadline(&self) -> Tick {
-        let units = u64::from(self.deadline_high & 0x0F) << 32 | u64::from(self.deadline.get());
+        let units =
+            u64::from(self.vital.deadline_high & 0x0F) << 32 | u64::from(self.deadline.get());
         Tick::from_millis(units * UNIT_MS)
     }
 
-    /// Counts a packet from the client.
+    /// Counts a packet, if it is from the client.
     #[inline]
-    pub(crate) fn count_request(&mut self) {
-        if self.deadline_high < MANY_REQUESTS << 4 {
-            self.deadline_high += 1 << 4;
+    pub(crate) fn count(&mut self, direction: Direction) {
+        if self.vital.deadline_high < MANY_REQUESTS << 4 {
+            self.count_one_of_few(direction);
+        }
+    }
+
+    #[cold]
+    fn count_one_of_few(&mut self, direction: Direction) {
+        if direction == Direction::Request {
+            self.vital.deadline_high += 1 << 4;
         }
     }
 
     /// Packets from the client, up to [`MANY_REQUESTS`].
     pub(crate) fn requests(&self) -> u8 {
-        self.deadline_high >> 4
+        self.vital.deadline_high >> 4
     }
 
     /// The connection as listings show it at `now`.

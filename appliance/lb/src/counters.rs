@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use wire::Frame;
 
+use crate::conn::Direction;
 use crate::counters::last_drops::LastDrops;
 use crate::ids::{NicId, Tick, WorkerId};
 use crate::limits::{Limits, NEXT_HOPS};
@@ -81,23 +82,46 @@ pub struct TrafficCounters {
     /// Connections scheduled.
     pub conns: Counter,
     /// Packets from clients.
-    pub in_packets: Counter,
+    pub requests: WayCounters,
     /// Packets from servers.
-    pub out_packets: Counter,
-    /// Bytes from clients.
-    pub in_bytes: Counter,
-    /// Bytes from servers.
-    pub out_bytes: Counter,
+    pub replies: WayCounters,
+}
+
+/// The packets of one direction.
+#[derive(Debug, Default)]
+pub struct WayCounters {
+    /// How many.
+    pub packets: Counter,
+    /// The sum of their IP total lengths, in bytes.
+    pub bytes: Counter,
+}
+
+impl WayCounters {
+    /// Counts a packet of `bytes` bytes, which are its IP total length.
+    #[inline(always)]
+    pub fn add(&self, bytes: u64) {
+        self.packets.add(1);
+        self.bytes.add(bytes);
+    }
 }
 
 impl TrafficCounters {
+    /// The packets of a direction.
+    #[inline(always)]
+    pub fn way(&self, way: Direction) -> &WayCounters {
+        match way {
+            Direction::Request => &self.requests,
+            Direction::Reply => &self.replies,
+        }
+    }
+
     fn read(&self) -> Traffic {
         Traffic {
             conns: self.conns.value(),
-            in_packets: self.in_packets.value(),
-            out_packets: self.out_packets.value(),
-            in_bytes: self.in_bytes.value(),
-            out_bytes: self.out_bytes.value(),
+            in_packets: self.requests.packets.value(),
+            out_packets: self.replies.packets.value(),
+            in_bytes: self.requests.bytes.value(),
+            out_bytes: self.replies.bytes.value(),
         }
     }
 }
@@ -161,26 +185,26 @@ impl FrameCounters {
 
 /// Which next hops a worker has sent to since somebody asked, by place.
 #[derive(Debug)]
-pub struct NextHopUse(Box<[AtomicBool]>);
+pub struct NextHopUse(Box<[AtomicBool; NEXT_HOPS]>);
 
 impl NextHopUse {
     /// Notes that a frame goes to the next hop in a place.
-    #[inline]
-    pub fn mark(&self, place: usize) {
-        if let Some(used) = self.0.get(place) {
+    #[inline(always)]
+    pub fn mark(&self, place: u16) {
+        if let Some(used) = self.0.get(usize::from(place)) {
             used.store(true, Ordering::Relaxed);
         }
     }
 
     /// Whether the next hop in a place was sent to; asking forgets it.
-    pub fn take(&self, place: usize) -> bool {
-        self.0.get(place).is_some_and(|used| used.swap(false, Ordering::Relaxed))
+    pub fn take(&self, place: u16) -> bool {
+        self.0.get(usize::from(place)).is_some_and(|used| used.swap(false, Ordering::Relaxed))
     }
 }
 
 impl Default for NextHopUse {
     fn default() -> Self {
-        Self((0..NEXT_HOPS).map(|_| AtomicBool::new(false)).collect())
+        Self(Box::new([const { AtomicBool::new(false) }; NEXT_HOPS]))
     }
 }
 
@@ -232,6 +256,18 @@ impl WorkerCounters {
     pub fn dropped(&self, reason: DropReason, nic: NicId, now: Tick, frame: &impl Frame) {
         self.frames.drop(reason, 1);
         self.last_drops.note(reason, nic, now, frame);
+    }
+
+    /// The counters of all services, by slot.
+    #[inline]
+    pub fn services(&self) -> &[TrafficCounters] {
+        &self.services
+    }
+
+    /// The counters of all servers, by slot.
+    #[inline]
+    pub fn servers(&self) -> &[TrafficCounters] {
+        &self.servers
     }
 
     /// The counters of the service in `slot`.

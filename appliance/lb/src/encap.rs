@@ -15,9 +15,9 @@ pub(crate) mod tunnel;
 use std::net::IpAddr;
 
 use wire::csum::{self, Delta, Sum};
-use wire::parse::plain::PlainFamily;
-use wire::{Eth, Family, FamilyId, Frame, Gre, Gue, IpHeader, Ipv4, Ipv6, L4, Parsed, Port};
-use wire::{U16, Udp, V4, V6, gre, ipv4};
+use wire::parse::plain::{PlainFamily, Said};
+use wire::{Eth, Family, FamilyId, Frame, Gre, Gue, IpHeader, Ipv4, Ipv6, L4, Port};
+use wire::{Tuple, U16, Udp, V4, V6, gre, ipv4};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::network::NextHop;
@@ -54,6 +54,14 @@ impl Inner {
     pub fn new<F: Family>(header: &IpHeader<F>, len: usize) -> Self {
         let dont_fragment = F::ID == FamilyId::V4 && header.dont_fragment;
         Self { len, tos: header.tos, ttl: header.ttl, dont_fragment }
+    }
+
+    /// The same, of a plain packet as it leaves.
+    #[inline(always)]
+    fn plain<F: PlainFamily>(front: &F::Front) -> Self {
+        let Said { ip_len, tos, ttl, dont_fragment, .. } = F::said(front);
+        let dont_fragment = F::ID == FamilyId::V4 && dont_fragment;
+        Self { len: ip_len as usize, tos, ttl, dont_fragment }
     }
 }
 
@@ -126,18 +134,28 @@ impl Outer {
         inner: &Inner,
         choice: &PerPacket,
     ) -> Result<(&'f mut Eth, &'f mut [u8]), DropReason> {
-        if sums_payload(self.tunnel) && frame.head().len() < size_of::<Eth>() + inner.len {
-            return Err(DropReason::ChainedChecksum);
-        }
-        if !frame.push_front(self.overhead()) {
-            return Err(DropReason::NoHeadroom);
-        }
+        self.make_room(frame, inner.len)?;
         let head = frame.head_mut();
         let written = match self.family {
             FamilyId::V4 => self.write::<V4, F>(head, inner, choice),
             FamilyId::V6 => self.write::<V6, F>(head, inner, choice),
         };
         written.ok_or(DropReason::Bug)
+    }
+
+    /// Makes room for the outer headers before the IP packet of a frame, which is `len` bytes long.
+    ///
+    /// # Errors
+    /// The frame has no headroom, or not all of what a checksum covers, and is unchanged.
+    #[inline(always)]
+    pub(crate) fn make_room(&self, frame: &mut impl Frame, len: usize) -> Result<(), DropReason> {
+        if sums_payload(self.tunnel) && frame.head().len() < size_of::<Eth>() + len {
+            return Err(DropReason::ChainedChecksum);
+        }
+        match frame.push_front(self.overhead()) {
+            true => Ok(()),
+            false => Err(DropReason::NoHeadroom),
+        }
     }
 
     fn write<'f, O: OuterHeader, F: Family>(
@@ -159,59 +177,75 @@ impl Outer {
                 write_gue::<O, F>(covered, O::ends(blank), ports, checksum, payload_len)?;
             }
         }
-        *ip = O::complete(blank, payload_len, inner, choice)?;
+        let payload_len = u16::try_from(payload_len).ok()?;
+        payload_len.checked_add(O::COUNTED)?;
+        *ip = O::complete(blank, payload_len, inner, choice);
         eth.ethertype = U16::new(O::ETHERTYPE);
         Some((eth, payload.get_mut(shim_len..)?))
     }
 
     /// Whether nothing lies between the two IP headers.
     #[inline(always)]
-    pub fn is_bare(&self) -> bool {
+    fn is_bare(&self) -> bool {
         self.tunnel == Tunnel::Ipip
     }
 
-    /// As [`Self::wrap`], of a plain packet that fits, into a bare tunnel. Also takes a hop off the
-    /// packet's life, which changes its header checksum by `delta`, and addresses the frame. False
-    /// leaves it as it was, without headroom.
+    /// Writes the outer headers into the room that was made for them before a plain packet that
+    /// fits. Also takes a hop off the packet's life, which changes its header checksum by `delta`,
+    /// and addresses the frame. `port` is the source port of a flow that is to show in the headers.
     #[inline(always)]
-    pub(crate) fn wrap_plain<F: PlainFamily>(
+    pub(crate) fn fill<F: PlainFamily>(
         &self,
-        frame: &mut impl Frame,
-        parsed: &Parsed<F>,
+        head: &mut [u8],
         (delta, hop): (Delta, &NextHop),
         choice: &PerPacket,
-    ) -> bool {
-        if !frame.push_front(self.overhead()) {
-            return false;
-        }
-        let head = frame.head_mut();
-        let written = match self.family {
-            FamilyId::V4 => self.write_plain::<V4, F>(head, parsed, (delta, hop), choice),
-            FamilyId::V6 => self.write_plain::<V6, F>(head, parsed, (delta, hop), choice),
+        port: impl FnOnce(&Tuple<F>) -> u16,
+    ) {
+        let filled = match (self.is_bare(), self.family) {
+            (true, FamilyId::V4) => self.fill_bare::<V4, F>(head, (delta, hop), choice),
+            (true, FamilyId::V6) => self.fill_bare::<V6, F>(head, (delta, hop), choice),
+            (false, _) => self.fill_shimmed::<F>(head, (delta, hop), choice, port),
         };
-        written.is_some()
+        debug_assert!(filled.is_some(), "there was no room for the outer headers");
     }
 
     #[inline(always)]
-    fn write_plain<O: OuterHeader, F: PlainFamily>(
+    fn fill_bare<O: OuterHeader, F: PlainFamily>(
         &self,
         head: &mut [u8],
-        parsed: &Parsed<F>,
         (delta, hop): (Delta, &NextHop),
         choice: &PerPacket,
     ) -> Option<()> {
         let (front, _) = Front::<O, F::Front>::mut_from_prefix(head).ok()?;
         let (blank, _) = O::Header::ref_from_prefix(&self.ip).ok()?;
-        let inner = Inner {
-            len: parsed.ip_len(),
-            tos: F::tos(&front.inner),
-            ttl: parsed.ttl().wrapping_sub(1),
-            dont_fragment: F::ID == FamilyId::V4 && parsed.dont_fragment(),
-        };
-        front.ip = O::complete(blank, inner.len, &inner, choice)?;
+        F::forward_plain(&mut front.inner, delta);
+        let inner = Inner::plain::<F>(&front.inner);
+        front.ip = O::complete(blank, inner.len as u16, &inner, choice);
         front.eth.set_link(hop.link);
         front.eth.ethertype = U16::new(O::ETHERTYPE);
-        F::forward_plain(&mut front.inner, delta);
+        Some(())
+    }
+
+    #[inline(never)]
+    fn fill_shimmed<F: PlainFamily>(
+        &self,
+        head: &mut [u8],
+        (delta, hop): (Delta, &NextHop),
+        choice: &PerPacket,
+        port: impl FnOnce(&Tuple<F>) -> u16,
+    ) -> Option<()> {
+        let packet = head.get_mut(size_of::<Eth>() + self.overhead()..)?;
+        let (front, rest) = F::Front::mut_from_prefix(packet).ok()?;
+        // The tunnel's checksum is over the packet as it leaves.
+        F::forward_plain(front, delta);
+        let (tuple, _) = Tuple::<F>::ref_from_prefix(rest).ok()?;
+        let choice = PerPacket { port: port(tuple), ..*choice };
+        let inner = Inner::plain::<F>(front);
+        let (eth, _) = match self.family {
+            FamilyId::V4 => self.write::<V4, F>(head, &inner, &choice)?,
+            FamilyId::V6 => self.write::<V6, F>(head, &inner, &choice)?,
+        };
+        eth.set_link(hop.link);
         Some(())
     }
 }
@@ -297,13 +331,17 @@ trait OuterHeader: Family {
     /// Source and destination.
     fn ends(header: &Self::Header) -> (Self::Addr, Self::Addr);
 
-    /// The header of a packet with so many bytes of payload; none if that are too many.
+    /// Bytes of the header that count in its field for the length.
+    const COUNTED: u16;
+
+    /// The header of a packet with so many bytes of payload, which its field for the length can
+    /// tell.
     fn complete(
         blank: &Self::Header,
-        payload_len: usize,
+        payload_len: u16,
         inner: &Inner,
         choice: &PerPacket,
-    ) -> Option<Self::Header>;
+    ) -> Self::Header;
 }
 
 impl OuterHeader for V4 {
@@ -331,29 +369,24 @@ impl OuterHeader for V4 {
         (header.src, header.dst)
     }
 
+    const COUNTED: u16 = Self::HEADER_LEN as u16;
+
     #[inline(always)]
-    fn complete(
-        blank: &Ipv4,
-        payload_len: usize,
-        inner: &Inner,
-        choice: &PerPacket,
-    ) -> Option<Ipv4> {
+    fn complete(blank: &Ipv4, payload_len: u16, inner: &Inner, choice: &PerPacket) -> Ipv4 {
         let dont_fragment = inner.dont_fragment && choice.copies_dont_fragment;
         let (id, frag) = if dont_fragment { (0, ipv4::DONT_FRAGMENT) } else { (choice.id, 0) };
-        let payload_len = u16::try_from(payload_len).ok()?;
-        let total_len = payload_len.checked_add(Self::HEADER_LEN as u16)?;
         let tos = outer_tos(inner.tos);
         let sum = Sum::with_checksum(blank.csum).word(tos.into()).word(payload_len);
         let sum = sum.word(id | frag).word(u16::from(inner.ttl) << 8);
-        Some(Ipv4 {
+        Ipv4 {
             tos,
-            total_len: U16::new(total_len),
+            total_len: U16::new(payload_len.wrapping_add(Self::COUNTED)),
             id: U16::new(id),
             frag: U16::new(frag),
             ttl: inner.ttl,
             csum: sum.checksum(),
             ..*blank
-        })
+        }
     }
 }
 
@@ -376,14 +409,16 @@ impl OuterHeader for V6 {
         (header.src, header.dst)
     }
 
+    const COUNTED: u16 = 0;
+
     #[inline(always)]
-    fn complete(blank: &Ipv6, payload_len: usize, inner: &Inner, _: &PerPacket) -> Option<Ipv6> {
-        Some(Ipv6 {
+    fn complete(blank: &Ipv6, payload_len: u16, inner: &Inner, _: &PerPacket) -> Ipv6 {
+        Ipv6 {
             version_class_label: Ipv6::word(outer_tos(inner.tos), 0),
-            payload_len: U16::new(u16::try_from(payload_len).ok()?),
+            payload_len: U16::new(payload_len),
             hop_limit: inner.ttl,
             ..*blank
-        })
+        }
     }
 }
 

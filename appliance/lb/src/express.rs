@@ -6,20 +6,30 @@
 //! served at once. One of another case has not been touched, and goes through the phases of
 //! [`Stage::serve`], which know every case; so what the two do cannot differ but in speed.
 
+use std::ops::Range;
+
+use arrayvec::ArrayVec;
+use wire::csum::Delta;
 use wire::parse::plain::{Plain, TcpRest, UdpRest};
-use wire::{Frame, L4, Parsed};
-use zerocopy::FromBytes;
+use wire::{Eth, Frame, L4};
 use zerocopy::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::action::Action;
 use crate::batch::Origin;
 use crate::conn::flows::Flows;
+use crate::conn::table::Probe;
 use crate::conn::tcp_state::{State, Timeouts};
 use crate::conn::{Deadline, Usual};
+use crate::counters::{NextHopUse, TrafficCounters};
+use crate::encap::tunnel::Entry;
 use crate::family::Balanced;
-use crate::ids::{NicId, Tick};
-use crate::network::NextHop;
-use crate::stage::{Item, Stage};
+use crate::ids::Tick;
+use crate::lane::Lane;
+use crate::limits::BATCH;
+use crate::network::{NextHop, NextHops};
+use crate::snapshot::{ServerView, server};
+use crate::stage::Stage;
 use crate::witness::{Fact, Witness};
 
 /// What connections are like whose packets come now and leave them in their state.
@@ -37,94 +47,221 @@ impl Steady {
     }
 }
 
+/// All that the usual packet is looked up in besides the connections, at hand for a whole batch.
+#[derive(Clone, Copy)]
+struct Tables<'a> {
+    tcp: Usual,
+    udp: Usual,
+    servers: &'a [ServerView],
+    next_hops: NextHops<'a>,
+    sent_to: &'a NextHopUse,
+    of_services: &'a [TrafficCounters],
+    of_servers: &'a [TrafficCounters],
+}
+
 impl<W: Witness> Stage<'_, W> {
-    /// Serves a packet of the usual case, and says where it leaves; none leaves it as it was.
-    #[inline(always)]
+    /// Serves the packets of a run as far as they are the usual case; returns the first place with
+    /// another one, or where the run ends.
+    #[inline]
     pub(crate) fn express<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
-        item: &Item<F>,
-        frame: &mut B,
-    ) -> Option<NicId> {
-        let parsed = &item.parsed;
-        let (direction, conn) = flows.candidate(item.probe)?;
-        let usual = match parsed.protocol() {
-            L4::Tcp if parsed.tcp_flags().is_only_ack() => self.steady.tcp,
-            L4::Udp => self.steady.udp,
-            L4::Tcp | L4::Sctp => return None,
+        lane: &mut Lane<'_, B>,
+        mut run: Range<usize>,
+    ) -> usize {
+        while !run.is_empty() && !lane.probe(run.start).is_miss() {
+            let before = run.start;
+            run.start = self.pass::<F, B, false>(flows, lane, run.clone());
+            if !run.is_empty() {
+                run.start = self.pass::<F, B, true>(flows, lane, run.clone());
+            }
+            if run.start == before {
+                break;
+            }
+        }
+        run.start
+    }
+
+    /// As [`Self::express`], of packets that go through tunnels or of those that do not: each way
+    /// is a loop of its own, with all it works with in registers.
+    #[inline(never)]
+    fn pass<F: Balanced, B: Frame, const TUNNELS: bool>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        lane: &mut Lane<'_, B>,
+        run: Range<usize>,
+    ) -> usize {
+        let (snapshot, counters) = (self.snapshot, self.counters);
+        let tables = Tables {
+            tcp: self.steady.tcp.through_tunnels(TUNNELS),
+            udp: self.steady.udp.through_tunnels(TUNNELS),
+            servers: &snapshot.servers,
+            next_hops: snapshot.network.next_hops(),
+            sent_to: &counters.next_hops,
+            of_services: counters.services(),
+            of_servers: counters.servers(),
         };
-        if !conn.is_usual(&usual)
-            || !conn.has_arrived(direction, parsed.tuple())
-            || parsed.ttl() <= 1
+        let frames = lane.frames.get_mut(run.clone()).unwrap_or_default();
+        let probes = lane.probes.get(run.clone()).unwrap_or_default();
+        let leave_by = lane.fates.leave_by(run.start);
+        let mut entries = ArrayVec::<Entry<'_>, BATCH>::new();
+        let mut packets = frames.iter_mut().zip(probes).zip(leave_by);
+        let mut end = run.end;
+        while let Some(((frame, probe), leaves_by)) = packets.next() {
+            let at = run.end - packets.len() - 1;
+            let (index, probe) = (at as u8, *probe);
+            let hop = if is_tcp::<F>(frame.head()) {
+                self.hurry::<F, B, TcpRest, TUNNELS>(
+                    flows,
+                    &tables,
+                    (index, probe),
+                    frame,
+                    &mut entries,
+                )
+            } else {
+                self.hurry::<F, B, UdpRest, TUNNELS>(
+                    flows,
+                    &tables,
+                    (index, probe),
+                    frame,
+                    &mut entries,
+                )
+            };
+            let Some(hop) = hop else {
+                end = at;
+                break;
+            };
+            *leaves_by = hop.nic;
+        }
+        if TUNNELS {
+            let frames = lane.frames.get_mut(run.start..end).unwrap_or_default();
+            self.enter::<F, B>(frames, &entries);
+        }
+        end
+    }
+
+    /// Serves a packet of the usual case, and says where it leaves; none leaves it as it was.
+    #[inline(always)]
+    fn hurry<'t, F: Balanced, B: Frame, T: Transport, const TUNNELS: bool>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
+        tables: &Tables<'t>,
+        (index, probe): (u8, Probe),
+        frame: &mut B,
+        entries: &mut ArrayVec<Entry<'t>, BATCH>,
+    ) -> Option<&'t NextHop> {
+        let (direction, conn) = flows.candidate(probe)?;
+        let (plain, rest) = Plain::<F>::ref_from_prefix(frame.head()).ok()?;
+        let (rest, _) = T::ref_from_prefix(rest).ok()?;
+        let said = F::said(&plain.front);
+        let (usual, (action, back)) = (T::usual(tables), conn.actions(direction));
+        if said.ttl <= 1
+            || !rest.is_usual()
+            || !conn.is_usual(usual)
+            || !back.tuple.is_mirror_of(&plain.tuple)
         {
             return None;
         }
-        let server = conn.server();
-        let view = self.snapshot.server(server)?;
+        let id = conn.server();
+        let view = server(tables.servers, id)?;
         let service = view.service?;
-        let action = conn.action(direction);
-        let hop = self.snapshot.network.next_hop(action.next_hop)?;
-        let has_left = if conn.is_tunnel() {
+        let hop = tables.next_hops.place(&action.next_hop)?;
+        if TUNNELS {
             let outer = view.outer.as_ref()?;
-            let fits = parsed.is_plain() && self.fits_tunnel(frame.len(), outer, hop);
-            fits && self.encapsulate_plain(frame, parsed, action, outer, hop)
+            if !self.fits_tunnel(frame.len(), outer, hop) {
+                return None;
+            }
+            outer.make_room(frame, said.ip_len as usize).ok()?;
+            entries.push(Entry { outer, hop, delta: action.header_delta });
         } else {
-            let fits = frame.len() <= parsed.l3() + usize::from(hop.mtu);
-            fits && rewrite_plain(frame.head_mut(), parsed, action, hop)
-        };
-        if !has_left {
-            return None;
+            if frame.len() > size_of::<Eth>() + usize::from(hop.mtu) {
+                return None;
+            }
+            rewrite_plain::<F, T>(frame.head_mut(), action, hop)?;
         }
+        let place = action.next_hop.place();
         let here = self.counters.worker;
         if self.origin == Origin::Wire {
-            self.witness.note(item.index(), || Fact::Owner(here));
+            self.witness.note(index, || Fact::Owner(here));
         }
-        self.tell(conn, item, direction, Fact::Found);
-        conn.go_on(&usual, direction);
-        self.tell(conn, item, direction, Fact::Tracked);
-        let action = conn.action(direction);
-        self.tell_way(item.index(), (action, direction), Some(view), &Ok(hop));
-        self.count_packet(service, server.slot, direction, parsed.ip_len() as u64);
-        self.counters.next_hops.mark(action.next_hop.place());
-        Some(hop.nic)
+        self.tell(conn, index, direction, Fact::Found);
+        conn.go_on(usual, direction);
+        self.tell(conn, index, direction, Fact::Tracked);
+        self.tell_way(index, (conn.action(direction), direction), Some(view), &Ok(hop));
+        for counters in
+            [tables.of_services.get(service as usize), tables.of_servers.get(id.slot as usize)]
+        {
+            counters.into_iter().for_each(|all| all.way(direction).add(said.ip_len.into()));
+        }
+        tables.sent_to.mark(place);
+        Some(hop)
     }
 }
 
-/// Rewrites a packet as [`crate::rewrite::rewrite`] does, and addresses it to a next hop; false
-/// leaves it as it was, if its tuple does not lie in one piece or its UDP checksum is missing.
+/// What of TCP or UDP lies behind the ports of a plain packet.
+trait Transport: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned {
+    /// What its connections are usually like.
+    fn usual<'t>(tables: &'t Tables<'_>) -> &'t Usual;
+
+    /// Whether a packet leaves its connection's state as it is, and its checksum can be mended.
+    fn is_usual(&self) -> bool;
+
+    /// Applies a change of what the checksum covers.
+    fn mend(&mut self, delta: Delta);
+}
+
+impl Transport for TcpRest {
+    #[inline(always)]
+    fn usual<'t>(tables: &'t Tables<'_>) -> &'t Usual {
+        &tables.tcp
+    }
+
+    #[inline(always)]
+    fn is_usual(&self) -> bool {
+        self.flags.is_only_ack()
+    }
+
+    #[inline(always)]
+    fn mend(&mut self, delta: Delta) {
+        self.csum = delta.apply(self.csum);
+    }
+}
+
+impl Transport for UdpRest {
+    #[inline(always)]
+    fn usual<'t>(tables: &'t Tables<'_>) -> &'t Usual {
+        &tables.udp
+    }
+
+    #[inline(always)]
+    fn is_usual(&self) -> bool {
+        self.csum != U16::ZERO
+    }
+
+    #[inline(always)]
+    fn mend(&mut self, delta: Delta) {
+        self.csum = delta.apply_udp(self.csum);
+    }
+}
+
 #[inline(always)]
-fn rewrite_plain<F: Balanced>(
+fn is_tcp<F: Balanced>(head: &[u8]) -> bool {
+    Plain::<F>::ref_from_prefix(head)
+        .is_ok_and(|(plain, _)| F::said(&plain.front).protocol == L4::Tcp.number())
+}
+
+/// Rewrites a packet as [`crate::rewrite::rewrite`] does, and addresses it to a next hop.
+#[inline(always)]
+fn rewrite_plain<F: Balanced, T: Transport>(
     head: &mut [u8],
-    parsed: &Parsed<F>,
     action: &Action<F>,
     hop: &NextHop,
-) -> bool {
-    if !parsed.is_plain() {
-        return false;
-    }
-    let Ok((plain, rest)) = Plain::<F>::mut_from_prefix(head) else {
-        return false;
-    };
-    match parsed.protocol() {
-        L4::Tcp => {
-            let Ok((tcp, _)) = TcpRest::mut_from_prefix(rest) else {
-                return false;
-            };
-            tcp.csum = action.l4_delta.apply(tcp.csum);
-        }
-        L4::Udp => {
-            let Ok((udp, _)) = UdpRest::mut_from_prefix(rest) else {
-                return false;
-            };
-            if udp.csum == U16::ZERO {
-                return false;
-            }
-            udp.csum = action.l4_delta.apply_udp(udp.csum);
-        }
-        L4::Sctp => return false,
-    }
+) -> Option<()> {
+    let (plain, rest) = Plain::<F>::mut_from_prefix(head).ok()?;
+    let (rest, _) = T::mut_from_prefix(rest).ok()?;
+    rest.mend(action.l4_delta);
     plain.eth.set_link(hop.link);
     F::forward_plain(&mut plain.front, action.header_delta);
     plain.tuple = action.tuple;
-    true
+    Some(())
 }

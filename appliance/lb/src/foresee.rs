@@ -8,18 +8,19 @@
 //! comes out the same, and where not it is slower.
 
 use arrayvec::ArrayVec;
-use wire::{Endpoint, FlowKey, L4, Tuple};
+use wire::{Endpoint, Family, FlowKey, Frame, L4, Tuple};
 
 use crate::conn::flows::Flows;
 use crate::conn::table::Probe;
 use crate::family::Balanced;
 use crate::ids::ServerId;
+use crate::lane::{Item, Lane};
 use crate::limits::BATCH;
 use crate::prefetch;
 use crate::sched;
 use crate::service::ForwardMode;
 use crate::snapshot::{ServerView, ServiceView};
-use crate::stage::{Item, Stage};
+use crate::stage::Stage;
 use crate::steer::local_ports::{self, Wanted};
 use crate::witness::Witness;
 
@@ -35,51 +36,61 @@ pub(crate) struct Foreseen<'a> {
 }
 
 /// What is foreseen of a batch, in the order of its packets.
-#[derive(Debug, Default)]
-pub(crate) struct Ahead<'a> {
+#[derive(Debug)]
+pub(crate) struct Ahead<'a, F: Family> {
+    openings: ArrayVec<Item<F>, BATCH>,
     foreseen: ArrayVec<Foreseen<'a>, BATCH>,
-    /// How many of them had their turn.
-    past: usize,
+    /// How many of either had their turn.
+    past: (usize, usize),
 }
 
-impl<'a> Ahead<'a> {
-    /// What was foreseen of the packet in a place, whose turn it is.
+impl<'a, F: Family> Ahead<'a, F> {
+    /// The packet in a place, whose turn it is, if it may open a connection; and what was foreseen
+    /// of it.
     #[inline]
-    pub(crate) fn take(&mut self, index: u8) -> Option<Foreseen<'a>> {
-        while let Some(next) = self.foreseen.get(self.past).filter(|next| next.index <= index) {
-            self.past += 1;
-            if next.index == index {
-                return Some(*next);
-            }
-        }
-        None
+    pub(crate) fn take(&mut self, at: usize) -> (Option<Item<F>>, Option<Foreseen<'a>>) {
+        let Self { openings, foreseen, past } = self;
+        let opening = next_of(openings, &mut past.0, at, Item::index);
+        let foreseen = next_of(foreseen, &mut past.1, at, |foreseen| foreseen.index);
+        (opening, foreseen)
     }
 }
 
+/// That of place `at`, of some in the order of their places of which `past` are over.
+fn next_of<T: Copy>(all: &[T], past: &mut usize, at: usize, place: impl Fn(&T) -> u8) -> Option<T> {
+    while let Some(next) = all.get(*past).filter(|next| usize::from(place(next)) <= at) {
+        *past += 1;
+        if usize::from(place(next)) == at {
+            return Some(*next);
+        }
+    }
+    None
+}
+
 impl<'a, W: Witness> Stage<'a, W> {
-    /// Looks ahead from the first packet of a family that may open a connection to all others
-    /// behind it; once in a batch.
+    /// Looks ahead from the first packet of a family that may open a connection, in place `first`,
+    /// to all others behind it; once in a batch.
     #[inline(never)]
-    pub(crate) fn foresee<F: Balanced>(
+    pub(crate) fn foresee<F: Balanced, B: Frame>(
         &self,
         flows: &Flows<'_, F>,
-        first: &Item<F>,
-        others: &[Item<F>],
-    ) -> Ahead<'a> {
-        let mut ahead = Ahead::default();
+        lane: &Lane<'_, B>,
+        first: usize,
+    ) -> Ahead<'a, F> {
+        let misses = lane.places_from(first).filter(|at| lane.probe(*at).is_miss());
+        let may_open =
+            |item: &Item<F>| item.parsed.tcp_flags().syn() || item.parsed.protocol() == L4::Udp;
+        let openings = misses.filter_map(|at| lane.item(at)).filter(may_open).collect();
+        let mut ahead = Ahead { openings, foreseen: ArrayVec::new(), past: (0, 0) };
+        let openings = &ahead.openings;
         let (snapshot, marks) = (self.snapshot, &self.wiring.marks);
         let services = snapshot.services.family::<F>();
-        let may_open = |item: &&Item<F>| {
-            let parsed = &item.parsed;
-            item.probe.is_miss() && (parsed.tcp_flags().syn() || parsed.protocol() == L4::Udp)
-        };
-        let openings = || std::iter::once(first).chain(others).filter(may_open);
         if services.are_many() {
-            for item in openings() {
+            for item in openings {
                 services.prefetch(item.parsed.protocol(), item.parsed.key().tuple.destination());
             }
         }
-        for item in openings() {
+        for item in openings {
             let (index, key) = (item.index(), item.parsed.key());
             let mark = || marks.mark(&key, item.nic());
             if let Some(service) = services.find(key.protocol, key.tuple.destination(), mark) {
@@ -89,7 +100,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         if services.are_many() {
             self.look_into_services(&ahead.foreseen);
         }
-        self.foresee_servers(flows, openings(), &mut ahead.foreseen);
+        self.foresee_servers(flows, openings, &mut ahead.foreseen);
         flows.prefetch_oldest(ahead.foreseen.len() as u32);
         ahead
     }
@@ -118,10 +129,10 @@ impl<'a, W: Witness> Stage<'a, W> {
     }
 
     /// Foresees servers where that can be done, and asks for what of theirs is touched.
-    fn foresee_servers<'i, F: Balanced>(
+    fn foresee_servers<F: Balanced>(
         &self,
         flows: &Flows<'_, F>,
-        mut items: impl Iterator<Item = &'i Item<F>>,
+        items: &[Item<F>],
         openings: &mut [Foreseen<'_>],
     ) {
         let (servers, counts) = (&self.snapshot.servers, self.counts);
@@ -146,7 +157,7 @@ impl<'a, W: Witness> Stage<'a, W> {
                 prefetch::read(counters);
             }
         }
-        let (ports, keyed) = (self.ports, self.keyed);
+        let (ports, keyed, mut items) = (self.ports, self.keyed, items.iter());
         for foreseen in openings.iter_mut() {
             let item = items.find(|item| item.index() == foreseen.index);
             let Some((item, (id, probe))) = item.zip(foreseen.server.as_mut()) else {

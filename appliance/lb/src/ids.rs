@@ -20,6 +20,9 @@ impl WorkerId {
 }
 
 impl NicId {
+    /// Stands for no NIC: there are never so many.
+    pub(crate) const NONE: Self = Self(u16::MAX);
+
     /// The NIC as an index.
     #[inline]
     pub fn index(self) -> usize {

@@ -11,9 +11,10 @@ use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
 use crate::family::Balanced;
+use crate::lane::Item;
 use crate::service::Mss;
 use crate::snapshot::ServerView;
-use crate::stage::{Item, Stage};
+use crate::stage::Stage;
 use crate::witness::{Fact, Witness};
 
 /// Lowers the MSS option at the start of a SYN's TCP header to `most` bytes; says whether it did.

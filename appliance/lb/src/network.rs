@@ -66,9 +66,10 @@ impl NextHopId {
     /// Not resolved yet: belongs to no epoch.
     pub const UNRESOLVED: Self = Self { place: U16::ZERO, epoch: U16::ZERO };
 
-    /// The place as an index.
-    pub fn place(self) -> usize {
-        self.place.get().into()
+    /// The place among the next hops.
+    #[inline]
+    pub fn place(self) -> u16 {
+        self.place.get()
     }
 }
 
@@ -81,6 +82,12 @@ pub struct NextHop {
     pub mtu: u16,
     /// Link-layer addresses of frames to it: the neighbour's, and the NIC's as their source.
     pub link: Link,
+}
+
+impl NextHop {
+    /// The place of a neighbour that cannot be sent to.
+    const NOBODY: Self =
+        Self { nic: NicId(0), mtu: 0, link: Link { dst: Mac([0; 6]), src: Mac([0; 6]) } };
 }
 
 /// A neighbour by its address on a NIC's segment.
@@ -176,8 +183,8 @@ impl Network {
     }
 
     /// The neighbours that next hops refer to, each with its place.
-    pub fn placed(&self) -> impl Iterator<Item = (usize, Neighbour)> {
-        self.places.iter().map(|(neighbour, place)| (usize::from(*place), *neighbour))
+    pub fn placed(&self) -> impl Iterator<Item = (u16, Neighbour)> {
+        self.places.iter().map(|(neighbour, place)| (*place, *neighbour))
     }
 
     /// The routes.
@@ -190,7 +197,7 @@ impl Network {
         let mut view = NetworkView {
             epoch: (self.past % (2 * ERA)) as u16 + 1,
             era: self.past / ERA,
-            next_hops: vec![None; self.places.len()],
+            next_hops: vec![NextHop::NOBODY; self.places.len()],
             mtus: self.nics.iter().map(|nic| nic.mtu).collect(),
             v4: FamilyView::new(&self.v4),
             v6: FamilyView::new(&self.v6),
@@ -198,7 +205,7 @@ impl Network {
         for (neighbour, place) in &self.places {
             let hop = self.next_hop(neighbour);
             if let (Some(slot), Some(hop)) = (view.next_hops.get_mut(usize::from(*place)), hop) {
-                *slot = Some(hop);
+                *slot = hop;
                 match neighbour.address {
                     IpAddr::V4(v4) => view.v4.places.insert((neighbour.nic, v4.into()), *place),
                     IpAddr::V6(v6) => view.v6.places.insert((neighbour.nic, v6.into()), *place),
@@ -225,12 +232,37 @@ impl Network {
     }
 }
 
+/// The next hops of a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NextHops<'a> {
+    epoch: u16,
+    places: &'a [NextHop],
+}
+
+impl<'a> NextHops<'a> {
+    /// The next hop of an id, unless the id is stale or the neighbour is gone.
+    #[inline]
+    pub(crate) fn get(self, id: NextHopId) -> Option<&'a NextHop> {
+        self.place(&id).filter(|hop| hop.mtu != 0)
+    }
+
+    /// The place of an id, unless the id is stale: without a neighbour, nothing fits it.
+    #[inline(always)]
+    pub(crate) fn place(self, id: &NextHopId) -> Option<&'a NextHop> {
+        if id.epoch.get() != self.epoch {
+            return None;
+        }
+        self.places.get(usize::from(id.place()))
+    }
+}
+
 /// Routes and next hops as workers read them.
 #[derive(Debug)]
 pub struct NetworkView {
     epoch: u16,
     era: u64,
-    next_hops: Vec<Option<NextHop>>,
+    /// By place, [`NextHop::NOBODY`] where the neighbour's link-layer address is not known.
+    next_hops: Vec<NextHop>,
     mtus: Vec<u16>,
     v4: FamilyView<V4>,
     v6: FamilyView<V6>,
@@ -246,10 +278,13 @@ impl NetworkView {
     /// The next hop of an id, unless the id is stale or the neighbour is gone.
     #[inline]
     pub fn next_hop(&self, id: NextHopId) -> Option<&NextHop> {
-        if id.epoch.get() != self.epoch {
-            return None;
-        }
-        self.next_hops.get(id.place())?.as_ref()
+        self.next_hops().get(id)
+    }
+
+    /// All next hops.
+    #[inline]
+    pub(crate) fn next_hops(&self) -> NextHops<'_> {
+        NextHops { epoch: self.epoch, places: &self.next_hops }
     }
 
     /// Finds the next hop towards an address.

@@ -13,14 +13,16 @@ use crate::conn::Direction;
 use crate::conn::flows::Flows;
 use crate::conn::tcp_state::State;
 use crate::family::Balanced;
+use crate::fate::{Fate, punt};
 use crate::foresee::Foreseen;
 use crate::fragments::Alone;
 use crate::icmp::error::Error;
 use crate::ids::ConnId;
 use crate::knobs::Knob;
+use crate::lane::Item;
 use crate::service::ServiceKey;
 use crate::snapshot::ServerView;
-use crate::stage::{Fate, Item, Stage, punt};
+use crate::stage::Stage;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Choice, Fact, Matched, Meeting, Persisted, Witness};
 
@@ -114,8 +116,7 @@ impl<'a, W: Witness> Stage<'a, W> {
                 self.tell_of(flows, item, hit, opened);
                 self.traffic(service, conn.server().slot, |counters| {
                     counters.conns.add(1);
-                    counters.in_packets.add(1);
-                    counters.in_bytes.add(parsed.ip_len() as u64);
+                    counters.way(Direction::Request).add(parsed.ip_len() as u64);
                 });
                 if once {
                     return Err(self.serve_once(flows, item, (hit, server), frame));

@@ -19,6 +19,7 @@ use crate::conn::table::ConnTable;
 use crate::counters::{ServerCounts, WorkerCounters};
 use crate::defence::Defence;
 use crate::express::Steady;
+use crate::fate::{Fate, Wait, Waits};
 use crate::fragments::InParts;
 use crate::fragments::follow::{Come, Known};
 use crate::hash::Keyed;
@@ -26,6 +27,7 @@ use crate::held::Held;
 use crate::icmp::error::RateLimit;
 use crate::ids::{NicId, Tick, WorkerId};
 use crate::knobs::Knob;
+use crate::lane::Lane;
 use crate::limits::PORT_PROBES_PER_BATCH;
 use crate::network::NextHop;
 use crate::persist::templates::Sweep;
@@ -33,7 +35,7 @@ use crate::random::Random;
 use crate::regime::Regime;
 use crate::snapshot::Snapshot;
 use crate::sort::Sorted;
-use crate::stage::{Fate, Stage, Wait, Waits};
+use crate::stage::Stage;
 use crate::steer::local_ports::LocalPorts;
 use crate::steer::{Steering, Wiring};
 use crate::verdict::{DropReason, Verdict};
@@ -192,7 +194,6 @@ impl<'m, B: Frame> Worker<'m, B> {
     ) -> Option<Come> {
         self.defend(now);
         let sorted = &mut *self.sorted;
-        sorted.begin(batch.len());
         let mut waits = Waits::new();
         let mut stage = Stage {
             snapshot: &self.snapshot,
@@ -221,13 +222,19 @@ impl<'m, B: Frame> Worker<'m, B> {
             witness,
         };
         stage.sort(batch, (&self.v4, &self.v6), sorted);
-        let Sorted { v4, v6, errors, parts, fates } = sorted;
-        stage.serve(&mut self.v4, v4, &mut batch.frames, fates);
-        stage.serve(&mut self.v6, v6, &mut batch.frames, fates);
+        let Sorted { v4, v6, parts, probes, errors, fates } = sorted;
+        if *v4 != 0 {
+            let lane = Lane::new(*v4, batch, probes, fates);
+            stage.serve(&mut self.v4, lane);
+        }
+        if *v6 != 0 {
+            let lane = Lane::new(*v6, batch, probes, fates);
+            stage.serve(&mut self.v6, lane);
+        }
         for (index, nic) in errors.drain(..) {
-            let at = usize::from(index);
-            if let Some((frame, fate)) = batch.frames.get_mut(at).zip(fates.get_mut(at)) {
-                *fate = Some(stage.serve_error((&mut self.v4, &mut self.v6), (index, nic), frame));
+            if let Some(frame) = batch.frames.get_mut(usize::from(index)) {
+                let both = (&mut self.v4, &mut self.v6);
+                fates.set(index, stage.serve_error(both, (index, nic), frame));
             }
         }
         let mut come = None;
@@ -322,28 +329,20 @@ impl<'m, B: Frame> Worker<'m, B> {
         sink: &mut impl Sink<B>,
         witness: &mut impl Witness,
     ) {
-        let fates = self.sorted.fates.get(..batch.len()).unwrap_or_default();
-        if let Some(nic) = fates.first().and_then(leaves)
-            && fates.iter().all(|fate| leaves(fate) == Some(nic))
-        {
+        if let Some(nic) = self.sorted.fates.take_together(batch.len()) {
             for (index, frame) in (0..).zip(&batch.frames) {
                 witness.settled(index, End::Verdict(Verdict::Transmit(nic)), frame);
             }
             return sink.send(nic, batch);
         }
-        let fates = self.sorted.fates;
-        for ((index, nic), (fate, frame)) in
-            (0..).zip(batch.nics).zip(fates.into_iter().zip(batch.frames.drain(..)))
-        {
-            debug_assert!(fate.is_some(), "a frame went through all phases without a fate");
-            if let Some(leaves_by) = leaves(&fate) {
-                let verdict = Verdict::Transmit(leaves_by);
-                witness.settled(index, End::Verdict(verdict), &frame);
-                sink.take(frame, verdict);
-                continue;
+        for ((index, nic), frame) in (0..).zip(batch.nics).zip(batch.frames.drain(..)) {
+            match self.sorted.fates.take(index) {
+                Fate::Settled(verdict @ Verdict::Transmit(_)) => {
+                    witness.settled(index, End::Verdict(verdict), &frame);
+                    sink.take(frame, verdict);
+                }
+                fate => self.settle((index, nic, frame), fate, waits, now, sink, witness),
             }
-            let fate = fate.unwrap_or(DropReason::Bug.into());
-            self.settle((index, nic, frame), fate, waits, now, sink, witness);
         }
     }
 
@@ -445,15 +444,6 @@ impl<'m, B: Frame> Worker<'m, B> {
         self.counters.recycled.set(self.v4.recycled + self.v6.recycled);
         self.counters.defence.set(self.v4.dropped_at_random + self.v6.dropped_at_random);
         self.counters.connections.set(self.live().into());
-    }
-}
-
-/// The NIC that a frame leaves by.
-#[inline]
-fn leaves(fate: &Option<Fate>) -> Option<NicId> {
-    match fate {
-        Some(Fate::Settled(Verdict::Transmit(nic))) => Some(*nic),
-        _ => None,
     }
 }
 

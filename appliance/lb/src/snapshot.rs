@@ -109,8 +109,14 @@ impl Snapshot {
     /// The server of an id, unless another one lives in its slot by now.
     #[inline]
     pub fn server(&self, id: ServerId) -> Option<&ServerView> {
-        self.servers.get(id.slot as usize).filter(|view| view.generation == id.generation)
+        server(&self.servers, id)
     }
+}
+
+/// The server of an id, of all by slot, unless another one lives in its slot by now.
+#[inline]
+pub(crate) fn server(servers: &[ServerView], id: ServerId) -> Option<&ServerView> {
+    servers.get(id.slot as usize).filter(|view| view.generation == id.generation)
 }
 
 /// A server as workers see it; what packets of known connections need is in the first cache line.

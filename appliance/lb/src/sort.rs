@@ -6,49 +6,42 @@
 
 use arrayvec::ArrayVec;
 use wire::icmp_error::is_error;
-use wire::{Eth, Frame, Mac, Outcome, Parsed, V4, V6, parse, parse_plain};
+use wire::{Eth, FlowKey, Frame, Mac, Outcome, V4, V6, parse, parse_plain};
 use zerocopy::FromBytes;
 
 use crate::batch::{Batch, Origin};
 use crate::conn::flows::Flows;
+use crate::conn::table::{ConnTable, Probe};
+use crate::family::Balanced;
+use crate::fate::{Fates, punt};
 use crate::ids::NicId;
 use crate::limits::BATCH;
-use crate::stage::{Fate, Item, Stage, punt};
+use crate::stage::Stage;
 use crate::verdict::DropReason;
 use crate::witness::{Arrival, Witness};
-
-/// The packets of one family in a batch.
-type Items<F> = ArrayVec<Item<F>, BATCH>;
-
-/// What becomes of each frame of a batch, in their order; none while it is open.
-pub(crate) type Fates = [Option<Fate>; BATCH];
 
 /// A batch by family, with the fates that are clear.
 #[derive(Debug, Default)]
 pub(crate) struct Sorted {
-    pub(crate) v4: Items<V4>,
-    pub(crate) v6: Items<V6>,
-    /// ICMP errors, or what errors are to be made of, with the NIC that each came by.
-    pub(crate) errors: ArrayVec<(u8, NicId), BATCH>,
+    /// Packets of IPv4 that are to be balanced, a bit for each.
+    pub(crate) v4: u32,
+    /// Packets of IPv6 that are to be balanced, a bit for each.
+    pub(crate) v6: u32,
     /// Fragments, a bit for each.
     pub(crate) parts: u32,
+    /// The look-ups of the packets to be balanced.
+    pub(crate) probes: [Probe; BATCH],
+    /// ICMP errors, or what errors are to be made of, with the NIC that each came by.
+    pub(crate) errors: ArrayVec<(u8, NicId), BATCH>,
     pub(crate) fates: Fates,
 }
 
-impl Sorted {
-    /// Forgets the batch before one of `len` frames.
-    pub(crate) fn begin(&mut self, len: usize) {
-        self.v4.clear();
-        self.v6.clear();
-        self.errors.clear();
-        self.parts = 0;
-        if let Some(fates) = self.fates.get_mut(..len) {
-            fates.fill(None);
-        }
-    }
-}
-
 const _: () = assert!(BATCH <= u32::BITS as usize);
+
+/// The bits of `count` frames from place `at` on.
+fn places(at: usize, count: usize) -> u32 {
+    (((1_u64 << count) - 1) << at) as u32
+}
 
 /// Which frames of a NIC are for us: those that begin with its link-layer address, or all, or
 /// none.
@@ -76,8 +69,8 @@ impl Door {
 
 /// What a frame is that is no plain packet to us.
 enum Class {
-    V4(Parsed<V4>),
-    V6(Parsed<V6>),
+    V4(FlowKey<V4>),
+    V6(FlowKey<V6>),
     /// An ICMP error, perhaps about a connection.
     Error,
     /// A fragment.
@@ -88,38 +81,37 @@ enum Class {
 
 impl<W: Witness> Stage<'_, W> {
     /// Sorts a batch.
-    #[inline(never)]
     pub(crate) fn sort<B: Frame>(
         &mut self,
         batch: &Batch<B>,
         (v4, v6): (&Flows<'_, V4>, &Flows<'_, V6>),
         sorted: &mut Sorted,
     ) {
+        (sorted.v4, sorted.v6, sorted.parts) = (0, 0, 0);
         if self.origin == Origin::Undelivered {
-            let nics = batch.nics.iter().take(batch.frames.len());
-            return sorted.errors.extend((0..).zip(nics.copied()));
+            return sorted.errors.extend((0..).zip(batch.nics().iter().copied()));
         }
-        let mut door = (NicId::default(), self.door(NicId::default()));
-        for (index, (frame, nic)) in (0..).zip(batch.frames.iter().zip(&batch.nics)) {
+        for (index, (frame, nic)) in (0..).zip(batch.frames.iter().zip(batch.nics())) {
             let (worker, origin, now) = (self.counters.worker, self.origin, self.now);
             let arrival = || Arrival { worker, nic: *nic, origin, now };
             self.witness.arrived(index, arrival, frame);
-            if *nic != door.0 {
-                door = (*nic, self.door(*nic));
-            }
-            let head = frame.head();
-            if let Some(packet) = parse_plain(head, frame.len())
-                && door.1.is_for(head)
-            {
-                let probe = v4.conns().probe(&packet.key());
-                sorted.v4.push(Item::new(index, *nic, packet.parsed(), probe));
-            } else if let Some(packet) = parse_plain(head, frame.len())
-                && door.1.is_for(head)
-            {
-                let probe = v6.conns().probe(&packet.key());
-                sorted.v6.push(Item::new(index, *nic, packet.parsed(), probe));
-            } else {
-                self.sort_other((v4, v6), (index, *nic), frame, sorted);
+        }
+        let has_one_door = self.origin != Origin::Wire || batch.is_of_one_nic();
+        let mut at = 0;
+        while let Some(nic) = batch.nics().get(at) {
+            let until = if has_one_door { batch.len() } else { at + 1 };
+            let frames = batch.frames.get(at..until).unwrap_or_default();
+            let door = self.door(*nic);
+            let plain = sort_plain(frames, door, v4.conns(), sorted.probes_from(at));
+            sorted.v4 |= places(at, plain);
+            at += plain;
+            let frames = batch.frames.get(at..until).unwrap_or_default();
+            let plain = sort_plain(frames, door, v6.conns(), sorted.probes_from(at));
+            sorted.v6 |= places(at, plain);
+            at += plain;
+            if at < until {
+                self.sort_other((v4, v6), batch, at, sorted);
+                at += 1;
             }
         }
     }
@@ -132,32 +124,40 @@ impl<W: Witness> Stage<'_, W> {
         }
     }
 
-    /// Sorts a frame that is no plain packet to us.
+    /// Sorts a frame of which nothing is known yet.
     #[inline(never)]
     fn sort_other<B: Frame>(
         &mut self,
         (v4, v6): (&Flows<'_, V4>, &Flows<'_, V6>),
-        (index, nic): (u8, NicId),
-        frame: &B,
+        batch: &Batch<B>,
+        at: usize,
         sorted: &mut Sorted,
     ) {
-        let fate = match self.classify(frame, nic) {
-            Class::V4(parsed) => {
-                let probe = v4.conns().probe(&parsed.key());
-                return sorted.v4.push(Item::new(index, nic, parsed, probe));
+        let Some((frame, nic)) = batch.frames.get(at).zip(batch.nics().get(at)) else {
+            return;
+        };
+        let (index, place) = (at as u8, places(at, 1));
+        let mut look_up = |probe| sorted.probes.get_mut(at).map(|kept| *kept = probe);
+        let fate = match self.classify(frame, *nic) {
+            Class::V4(key) => {
+                look_up(v4.conns().probe(&key));
+                sorted.v4 |= place;
+                return;
             }
-            Class::V6(parsed) => {
-                let probe = v6.conns().probe(&parsed.key());
-                return sorted.v6.push(Item::new(index, nic, parsed, probe));
+            Class::V6(key) => {
+                look_up(v6.conns().probe(&key));
+                sorted.v6 |= place;
+                return;
             }
-            Class::Error => return sorted.errors.push((index, nic)),
-            Class::Part => return sorted.parts |= 1 << index,
-            Class::Host => punt(self.wiring, nic),
+            Class::Error => return sorted.errors.push((index, *nic)),
+            Class::Part => {
+                sorted.parts |= place;
+                return;
+            }
+            Class::Host => punt(self.wiring, *nic),
             Class::Drop(reason) => reason.into(),
         };
-        if let Some(open) = sorted.fates.get_mut(usize::from(index)) {
-            *open = Some(fate);
-        }
+        sorted.fates.set(index, fate);
     }
 
     fn classify<B: Frame>(&self, frame: &B, nic: NicId) -> Class {
@@ -174,12 +174,42 @@ impl<W: Witness> Stage<'_, W> {
             }
         }
         match parse(head, frame.len()) {
-            Outcome::V4(parsed) => Class::V4(parsed),
-            Outcome::V6(parsed) => Class::V6(parsed),
+            Outcome::V4(parsed) => Class::V4(parsed.key()),
+            Outcome::V6(parsed) => Class::V6(parsed.key()),
             Outcome::Fragment(_) => Class::Part,
             Outcome::NotOurs if is_error(head) => Class::Error,
             Outcome::NotOurs => Class::Host,
             Outcome::Bad(malformed) => Class::Drop(malformed.into()),
         }
     }
+}
+
+impl Sorted {
+    fn probes_from(&mut self, at: usize) -> &mut [Probe] {
+        self.probes.get_mut(at..).unwrap_or_default()
+    }
+}
+
+/// Begins to look up plain packets of a family, as far as there are no other frames between them;
+/// returns how many these are.
+#[inline(never)]
+fn sort_plain<F: Balanced, B: Frame>(
+    frames: &[B],
+    door: Door,
+    conns: &ConnTable<'_, F>,
+    probes: &mut [Probe],
+) -> usize {
+    let mut plain = 0;
+    if conns.is_void() {
+        return plain;
+    }
+    for (frame, probe) in frames.iter().zip(probes) {
+        let head = frame.head();
+        match parse_plain::<F>(head, frame.len()) {
+            Some(packet) if door.is_for(head) => *probe = conns.probe(&packet.key()),
+            _ => break,
+        }
+        plain += 1;
+    }
+    plain
 }

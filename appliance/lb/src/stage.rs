@@ -4,99 +4,36 @@
 //! Whose a packet is, is asked only if no connection that is here takes it: one that is here was
 //! opened by its owner.
 
-use std::net::IpAddr;
-
-use arrayvec::ArrayVec;
-use wire::{Family, FlowKey, Frame, Parsed};
+use wire::{FlowKey, Frame};
 
 use crate::action::Action;
 use crate::batch::Origin;
 use crate::conn::flows::Flows;
-use crate::conn::table::Probe;
 use crate::conn::{Conn, Direction, Traits};
 use crate::counters::{ServerCounts, TrafficCounters, WorkerCounters};
 use crate::defence::Defence;
 use crate::encap::tunnel;
 use crate::express::Steady;
 use crate::family::Balanced;
+use crate::fate::{Fate, Wait, Waits};
 use crate::foresee::{Ahead, Foreseen};
 use crate::hash::Keyed;
 use crate::icmp::error::{Error, RateLimit};
 use crate::icmp::too_big::{Leaving, without_trailer};
 use crate::ids::{ConnId, NicId, Tick, WorkerId};
-use crate::limits::BATCH;
-use crate::network::{Neighbour, NextHop, NextHopId, Unresolved};
+use crate::lane::{Item, Lane};
+use crate::network::{NextHop, NextHopId, Unresolved};
 use crate::pipeline::address;
 use crate::random::Random;
 use crate::regime::Regime;
 use crate::snapshot::{ServerView, Snapshot};
-use crate::sort::Fates;
 use crate::steer::local_ports::LocalPorts;
 use crate::steer::{Steering, Wiring};
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Fact, Meeting, WayOn, Witness};
 
-/// What becomes of a frame, as the phases see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It leaves the worker.
-    Settled(Verdict),
-    /// It was dropped for the reason and became the answer that leaves by the NIC.
-    Answered(NicId, DropReason),
-    /// It waits for a link-layer address: the one that stands at this place in [`Stage::waits`].
-    Held(u8),
-    /// A fragment, it waits for the first of its packet.
-    AwaitsFirst,
-    /// It leaves by the NIC in fragments of so many bytes at most.
-    InParts(NicId, u16),
-}
-
-/// What a frame waits for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait {
-    /// Where the frame goes.
-    pub(crate) to: IpAddr,
-    /// Whose link-layer address is not known.
-    pub(crate) neighbour: Neighbour,
-}
-
 /// Where a packet goes next, or what it has to wait for.
 pub(crate) type Way<'a> = Result<&'a NextHop, Wait>;
-
-/// The waits of one batch.
-pub(crate) type Waits = ArrayVec<Wait, BATCH>;
-
-impl From<DropReason> for Fate {
-    fn from(reason: DropReason) -> Self {
-        Self::Settled(Verdict::Drop(reason))
-    }
-}
-
-/// A packet on its way through the phases.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Item<F: Family> {
-    pub(crate) index: u8,
-    pub(crate) nic: NicId,
-    pub(crate) parsed: Parsed<F>,
-    pub(crate) probe: Probe,
-}
-
-impl<F: Family> Item<F> {
-    pub(crate) fn new(index: u8, nic: NicId, parsed: Parsed<F>, probe: Probe) -> Self {
-        Self { index, nic, parsed, probe }
-    }
-
-    /// The NIC that it came by.
-    pub(crate) fn nic(&self) -> NicId {
-        self.nic
-    }
-
-    /// Its frame's place in the batch.
-    #[inline]
-    pub(crate) fn index(&self) -> u8 {
-        self.index
-    }
-}
 
 /// What the phases of one batch work with.
 pub(crate) struct Stage<'a, W> {
@@ -126,43 +63,49 @@ impl<'a, W: Witness> Stage<'a, W> {
     pub(crate) fn serve<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
-        items: &mut [Item<F>],
-        frames: &mut [B],
-        fates: &mut Fates,
+        mut lane: Lane<'_, B>,
     ) {
-        for item in items.iter_mut() {
-            flows.conns().prefetch(&mut item.probe);
-        }
-        self.look_ahead(flows, items);
+        lane.point(flows.conns());
+        self.look_ahead(flows, &lane);
         // A packet may open or end the connection of the next one, so from here on each is served
         // as if it had come alone.
-        let since = flows.changes();
-        let (mut ahead, mut rest): (Option<Ahead<'_>>, _) = (None, items.iter());
-        while let Some(item) = rest.next() {
-            let at = usize::from(item.index);
-            let (Some(frame), Some(fate)) = (frames.get_mut(at), fates.get_mut(at)) else {
-                continue;
-            };
-            if let Some(nic) = self.express(flows, item, frame) {
-                *fate = Some(Fate::Settled(Verdict::Transmit(nic)));
-                continue;
+        let (mut ahead, mut at) = (None, 0);
+        while let Some(run) = lane.run(at) {
+            let end = run.end;
+            at = self.express(flows, &mut lane, run);
+            if at < end {
+                self.serve_own(flows, &mut lane, at, &mut ahead);
+                at += 1;
             }
-            if item.probe.is_miss() && ahead.is_none() {
-                ahead = Some(self.foresee(flows, item, rest.as_slice()));
-            }
-            let foreseen = ahead.as_mut().and_then(|ahead| ahead.take(item.index));
-            let served = self.serve_own(flows, item, (since, foreseen), frame);
-            *fate = Some(served.unwrap_or_else(|fate| fate));
         }
     }
 
-    /// Serves a packet unless another worker owns its flow.
+    /// Serves the packet in a place unless another worker owns its flow.
     #[inline(never)]
     fn serve_own<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
+        lane: &mut Lane<'_, B>,
+        at: usize,
+        ahead: &mut Option<Ahead<'a, F>>,
+    ) {
+        if lane.probe(at).is_miss() && ahead.is_none() {
+            *ahead = Some(self.foresee(flows, lane, at));
+        }
+        let (opening, foreseen) = ahead.as_mut().map(|ahead| ahead.take(at)).unwrap_or_default();
+        let Some((item, frame)) = opening.or_else(|| lane.item(at)).zip(lane.frames.get_mut(at))
+        else {
+            return;
+        };
+        let fate = self.serve_if_own(flows, &item, foreseen, frame);
+        lane.fates.set(item.index(), fate.unwrap_or_else(|fate| fate));
+    }
+
+    fn serve_if_own<F: Balanced, B: Frame>(
+        &mut self,
+        flows: &mut Flows<'_, F>,
         item: &Item<F>,
-        known: (u32, Option<Foreseen<'a>>),
+        foreseen: Option<Foreseen<'a>>,
         frame: &mut B,
     ) -> Result<Fate, Fate> {
         if self.origin == Origin::Wire {
@@ -172,7 +115,7 @@ impl<'a, W: Witness> Stage<'a, W> {
                 return Ok(Fate::Settled(Verdict::HandOff(owner, item.nic)));
             }
         }
-        self.serve_one(flows, item, known, frame)
+        self.serve_one(flows, item, foreseen, frame)
     }
 
     #[inline(never)]
@@ -180,11 +123,11 @@ impl<'a, W: Witness> Stage<'a, W> {
         &mut self,
         flows: &mut Flows<'_, F>,
         item: &Item<F>,
-        (since, foreseen): (u32, Option<Foreseen<'a>>),
+        foreseen: Option<Foreseen<'a>>,
         frame: &mut B,
     ) -> Result<Fate, Fate> {
         let recycled = flows.recycled;
-        let (hit, server) = match flows.find(&item.parsed.key(), item.probe, since) {
+        let (hit, server) = match flows.conns().find(&item.parsed.key(), item.probe) {
             Some(hit) if self.begins_anew(flows, item, hit) => {
                 self.admit_anew(flows, item, hit.0, frame)?
             }
@@ -241,14 +184,7 @@ impl<'a, W: Witness> Stage<'a, W> {
 
     #[inline(always)]
     pub(crate) fn count_packet(&self, service: u32, server: u32, way: Direction, bytes: u64) {
-        self.traffic(service, server, |counters| {
-            let (packets, octets) = match way {
-                Direction::Request => (&counters.in_packets, &counters.in_bytes),
-                Direction::Reply => (&counters.out_packets, &counters.out_bytes),
-            };
-            packets.add(1);
-            octets.add(bytes);
-        });
+        self.traffic(service, server, |counters| counters.way(way).add(bytes));
     }
 
     #[inline(always)]
@@ -420,7 +356,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         fact: impl FnOnce(Meeting) -> Fact,
     ) {
         if let Some(conn) = flows.conns().conn(id) {
-            self.tell(conn, item, direction, fact);
+            self.tell(conn, item.index, direction, fact);
         }
     }
 
@@ -428,19 +364,11 @@ impl<'a, W: Witness> Stage<'a, W> {
     pub(crate) fn tell<F: Balanced>(
         &mut self,
         conn: &Conn<F>,
-        item: &Item<F>,
+        index: u8,
         direction: Direction,
         fact: impl FnOnce(Meeting) -> Fact,
     ) {
         let meeting = || Meeting::of(conn, direction, self.snapshot, self.now);
-        self.witness.note(item.index, || fact(meeting()));
-    }
-}
-
-/// What a frame that is not load-balanced becomes.
-pub(crate) fn punt(wiring: &Wiring, nic: NicId) -> Fate {
-    match wiring.nic(nic) {
-        Some(facts) if facts.has_host => Fate::Settled(Verdict::Punt(nic)),
-        _ => DropReason::NoHostInterface.into(),
+        self.witness.note(index, || fact(meeting()));
     }
 }

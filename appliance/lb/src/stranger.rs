@@ -13,9 +13,11 @@ use wire::{Frame, L4, Outcome, SctpEvent, is_intact, parse};
 use crate::admit::may_open;
 use crate::conn::Direction;
 use crate::family::Balanced;
+use crate::fate::{Fate, punt};
 use crate::icmp::error::Error;
 use crate::knobs::Knob;
-use crate::stage::{Fate, Item, Stage, punt};
+use crate::lane::Item;
+use crate::stage::Stage;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::Witness;
 

@@ -82,8 +82,8 @@ impl Sum {
 
     /// The sum as one word in memory order.
     const fn fold(self) -> u16 {
-        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
-        let sum = ((sum & 0xffff) + (sum >> 16)) as u32;
+        let (sum, carry) = (self.0 as u32).overflowing_add((self.0 >> 32) as u32);
+        let sum = sum + carry as u32;
         // The lower halves' carry goes into the upper ones, where it has to come round to.
         (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
     }

@@ -66,7 +66,7 @@ pub use intact::is_intact;
 pub use ip_header::{IpHeader, ReadHeader};
 pub use ipv4::Ipv4;
 pub use ipv6::{Ipv6, Ipv6Fragment};
-pub use parse::plain::{Plain, PlainFamily, PlainPacket, parse_plain};
+pub use parse::plain::{Plain, PlainFamily, PlainPacket, parse_plain, parse_whole};
 pub use parse::{Malformed, Outcome, Parsed, parse};
 pub use sctp::{Sctp, SctpChunk, SctpEvent};
 pub use tcp::{Tcp, TcpFlags};

@@ -131,10 +131,10 @@ fn page_shows_each_counter_under_its_name_and_labels() {
     let web = catalog.services().find(|service| service.key.port() == 80).expect("the service");
     let counters = figures.workers()[0].service(web.id.slot).expect("its counters");
     counters.conns.add(1);
-    counters.in_packets.add(2);
-    counters.out_packets.add(3);
-    counters.in_bytes.add(120);
-    counters.out_bytes.add(4500);
+    counters.requests.packets.add(2);
+    counters.replies.packets.add(3);
+    counters.requests.bytes.add(120);
+    counters.replies.bytes.add(4500);
     let page = page(&catalog, &figures, &nics());
     let skipped = ["#", "pointsman_drops_total", "pointsman_build_info"];
     let shown = page.lines().filter(|line| !skipped.iter().any(|skip| line.starts_with(skip)));

@@ -2,7 +2,7 @@
 //! The connections of one family: table, timer wheel, and the counts that must stay true to them.
 
 use arrayvec::ArrayVec;
-use wire::{FlowKey, L4, SctpEvent, TcpFlags};
+use wire::{L4, SctpEvent, TcpFlags};
 
 use crate::conn::expiry::Wheel;
 use crate::conn::half_open::HalfOpen;
@@ -26,7 +26,6 @@ pub struct Flows<'m, F: Balanced> {
     conns: ConnTable<'m, F>,
     wheel: Wheel,
     cold: Box<[Cold]>,
-    changes: u32,
     pub(crate) half_open: HalfOpen,
     pub(crate) looks: Looks,
     pub(crate) recycled: u64,
@@ -66,7 +65,6 @@ impl<'m, F: Balanced> Flows<'m, F> {
             conns,
             wheel: Wheel::new(now),
             cold: vec![Cold::default(); capacity as usize].into(),
-            changes: 0,
             half_open: HalfOpen::new(capacity, half_open_max),
             looks: Looks::default(),
             recycled: 0,
@@ -94,26 +92,6 @@ impl<'m, F: Balanced> Flows<'m, F> {
         self.conns.candidate(probe)
     }
 
-    /// How often connections were opened or closed; a look-up holds until this moves.
-    #[inline]
-    pub(crate) fn changes(&self) -> u32 {
-        self.changes
-    }
-
-    /// Ends a look-up that was begun when there were `since` changes.
-    #[inline]
-    pub(crate) fn find(
-        &self,
-        key: &FlowKey<F>,
-        probe: Probe,
-        since: u32,
-    ) -> Option<(ConnId, Direction)> {
-        match since == self.changes {
-            true => self.conns.find(key, probe),
-            false => self.conns.find_anew(key, probe),
-        }
-    }
-
     /// Whether a connection is under a persistence template.
     pub(crate) fn is_persistent(&self, id: ConnId) -> bool {
         self.cold.get(id.index()).is_some_and(|cold| cold.template.is_some())
@@ -131,7 +109,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
         let state = next_state(&conn, Direction::Request, flags, regime);
         conn.set_state(state);
         conn.refresh(regime.now, regime.timeouts.of(state));
-        conn.count_request();
+        conn.count(Direction::Request);
         let assures = assures(state, Direction::Request);
         self.enter((conn, template), (probe, reply), assures, regime)
     }
@@ -176,7 +154,6 @@ impl<'m, F: Balanced> Flows<'m, F> {
                 regime.counts.templates().assure(template);
             }
         }
-        self.changes = self.changes.wrapping_add(1);
         self.wheel.arm(self.conns.entries_mut(), id);
         regime.counts.opened(conn.server().slot, state.is_active());
         if state.is_half_open() {
@@ -215,9 +192,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
         let after = next_state(conn, direction, flags, regime);
         let deadline = conn.deadline();
         conn.refresh(regime.now, regime.timeouts.of(after));
-        if direction == Direction::Request {
-            conn.count_request();
-        }
+        conn.count(direction);
         let is_closer = conn.deadline() < deadline;
         conn.set_state(after);
         if conn.is_unassured() && assures(after, direction) {
@@ -317,7 +292,7 @@ impl<'m, F: Balanced> Flows<'m, F> {
         }
         let replies = conn.key(Direction::Reply);
         let probe = begun.unwrap_or_else(|| self.conns.probe(&replies));
-        let Some((other, _)) = self.conns.find_anew(&replies, probe) else {
+        let Some((other, _)) = self.conns.find(&replies, probe) else {
             return Ok(probe);
         };
         if self.conns.conn(other).is_some_and(|other| other.state().is_active()) {
@@ -360,7 +335,6 @@ impl<'m, F: Balanced> Flows<'m, F> {
             }
         }
         self.conns.remove_by(id, probes);
-        self.changes = self.changes.wrapping_add(1);
     }
 
     /// Panics if table and wheel disagree.

@@ -7,6 +7,8 @@
 //! see is in the index twice, once per direction. A hit touches one bucket and one entry; a batch
 //! hashes all, prefetches all buckets, then all entries, then compares.
 
+use std::num::NonZero;
+
 use wire::FlowKey;
 use zerocopy::native_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -14,7 +16,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::conn::{Conn, ConnFamily, Direction};
 use crate::hash::Keyed;
 use crate::ids::{ConnId, Seed};
-use crate::prefetch::{self, WAYS, matching};
+use crate::prefetch::{self, WAYS, free, matching};
 
 /// A bucket of the index; a tag of 0 marks a free way.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -27,29 +29,28 @@ struct Bucket {
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-/// A look-up under way: the key's hash, which says which buckets and what tag in them, which ways
-/// of the first bucket have that tag, and what the first of them points at.
+/// A look-up under way: the key's hash, which says which buckets and what tag in them, and what the
+/// first way of the first bucket that has the tag points at.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Probe {
     hash: u64,
-    ways: u32,
     first: u32,
 }
 
 impl Probe {
     fn new(hash: u64) -> Self {
-        Self { hash, ways: 0, first: u32::MAX }
+        Self { hash, first: u32::MAX }
     }
 
     /// Whether no entry of the first bucket looks like the key's.
     #[inline]
     pub(crate) fn is_miss(self) -> bool {
-        self.ways == 0
+        self.first == u32::MAX
     }
 
     #[inline]
     fn tag(self) -> u16 {
-        (self.hash >> 48) as u16 | 1
+        prefetch::tag(self.hash)
     }
 }
 
@@ -112,6 +113,12 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         self.conns.len() as u32
     }
 
+    /// Whether there is no place for any connection.
+    #[inline]
+    pub(crate) fn is_void(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
     /// The connection of an id.
     #[inline]
     pub fn conn(&self, id: ConnId) -> Option<&Conn<F>> {
@@ -170,21 +177,20 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
     /// for the other bucket.
     #[inline]
     pub fn prefetch(&self, probe: &mut Probe) {
-        let Some(bucket) = self.buckets.get(self.first_bucket(*probe)) else {
+        let first = self.first_bucket(*probe);
+        let Some(bucket) = self.buckets.get(first) else {
             return;
         };
-        probe.ways = matching(bucket.tags, probe.tag());
-        let Some(entry) = bucket.entries.get(probe.ways.trailing_zeros() as usize) else {
-            let other = self.other_bucket(self.first_bucket(*probe), probe.tag());
-            if let Some(bucket) = self.buckets.get(other) {
+        let ways = NonZero::new(matching(bucket.tags, probe.hash));
+        let way = ways.map(|ways| ways.trailing_zeros() as usize % WAYS);
+        let Some(entry) = way.and_then(|way| bucket.entries.get(way)) else {
+            if let Some(bucket) = self.buckets.get(self.other_bucket(first, probe.tag())) {
                 prefetch::read(bucket);
             }
             return;
         };
         probe.first = *entry;
-        if let Some(conn) = self.conns.get((entry >> 1) as usize) {
-            prefetch::whole(conn);
-        }
+        prefetch::place(self.conns, (entry >> 1) as usize);
     }
 
     /// The connection that a look-up points at first after [`Self::prefetch`], and the direction;
@@ -195,40 +201,28 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         self.conn_mut(id).map(|conn| (direction, conn))
     }
 
-    /// Ends a look-up that went through [`Self::prefetch`] since the table changed last: finds the
-    /// connection of a packet and the packet's direction in it.
+    /// Ends a look-up: finds the connection of a packet and the packet's direction in it.
     #[inline]
     pub fn find(&self, key: &FlowKey<F>, probe: Probe) -> Option<(ConnId, Direction)> {
         let first = self.first_bucket(probe);
-        if let Some(found) = self.find_in(first, probe.ways, key) {
-            return Some(found);
-        }
-        let other = self.other_bucket(first, probe.tag());
-        let ways = matching(self.buckets.get(other)?.tags, probe.tag());
-        self.find_in(other, ways, key)
+        let found = self.find_in(first, key, probe);
+        found.or_else(|| self.find_in(self.other_bucket(first, probe.tag()), key, probe))
     }
 
     /// Looks a key up in one go.
     pub fn look_up(&self, key: &FlowKey<F>) -> Option<(ConnId, Direction)> {
-        self.find_anew(key, self.probe(key))
-    }
-
-    /// As [`Self::find`], of a look-up since which the table may have changed.
-    #[inline]
-    pub fn find_anew(&self, key: &FlowKey<F>, mut probe: Probe) -> Option<(ConnId, Direction)> {
-        let bucket = self.buckets.get(self.first_bucket(probe))?;
-        probe.ways = matching(bucket.tags, probe.tag());
-        self.find(key, probe)
+        self.find(key, self.probe(key))
     }
 
     #[inline]
     fn find_in(
         &self,
         bucket: usize,
-        mut ways: u32,
         key: &FlowKey<F>,
+        probe: Probe,
     ) -> Option<(ConnId, Direction)> {
         let bucket = self.buckets.get(bucket)?;
+        let mut ways = matching(bucket.tags, probe.hash);
         while ways != 0 {
             let entry = *bucket.entries.get(ways.trailing_zeros() as usize)?;
             let (id, direction) = unpack(entry);
@@ -351,7 +345,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
             let Some(bucket) = self.buckets.get_mut(bucket) else {
                 return;
             };
-            let mut ways = matching(bucket.tags, probe.tag());
+            let mut ways = matching(bucket.tags, probe.hash);
             while ways != 0 {
                 let way = ways.trailing_zeros() as usize;
                 if bucket.entries.get(way) == Some(&wanted)
@@ -389,7 +383,7 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         let Some(bucket) = self.buckets.get_mut(bucket) else {
             return false;
         };
-        let way = matching(bucket.tags, 0).trailing_zeros() as usize;
+        let way = free(bucket.tags).trailing_zeros() as usize;
         let Some((free, place)) = bucket.tags.get_mut(way).zip(bucket.entries.get_mut(way)) else {
             return false;
         };

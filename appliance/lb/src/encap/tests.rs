@@ -75,14 +75,10 @@ fn built(packet: &Packet, inner: usize, outer: Option<usize>, hops: u8) -> VecFr
 }
 
 /// A packet wrapped by the way for plain ones.
-fn at_once<F: PlainFamily>(
-    frame: &VecFrame,
-    parsed: &Parsed<F>,
-    p: &Packet,
-    o: &Outer,
-) -> VecFrame {
+fn at_once<F: PlainFamily>(frame: &VecFrame, p: &Packet, o: &Outer, len: usize) -> VecFrame {
     let mut frame = frame.clone();
-    assert!(o.wrap_plain(&mut frame, parsed, (TTL_DELTA, &HOP), &p.choice));
+    o.make_room(&mut frame, len).unwrap();
+    o.fill::<F>(frame.head_mut(), (TTL_DELTA, &HOP), &p.choice, |_| p.choice.port);
     frame
 }
 
@@ -97,7 +93,43 @@ fn in_steps<F: ReadHeader>(frame: &VecFrame, p: &Packet, o: &Outer, len: usize) 
     frame
 }
 
+/// A packet wrapped by the way for plain ones, and step by step.
+fn both_ways(came: &VecFrame, packet: &Packet, way: &Outer) -> (VecFrame, VecFrame) {
+    match parse(came.head(), came.len()) {
+        Outcome::V4(parsed) => {
+            let len = parsed.ip_len();
+            (at_once::<V4>(came, packet, way, len), in_steps::<V4>(came, packet, way, len))
+        }
+        Outcome::V6(parsed) => {
+            let len = parsed.ip_len();
+            (at_once::<V6>(came, packet, way, len), in_steps::<V6>(came, packet, way, len))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Tunnels with something between the two IP headers.
+const SHIMMED: [Tunnel; 5] = [
+    Tunnel::Gre { checksum: TunnelChecksum::None },
+    Tunnel::Gre { checksum: TunnelChecksum::Plain },
+    Tunnel::Gue { port: 6080, checksum: TunnelChecksum::None },
+    Tunnel::Gue { port: 6080, checksum: TunnelChecksum::Plain },
+    Tunnel::Gue { port: 6080, checksum: TunnelChecksum::Remote },
+];
+
 proptest! {
+    #[test]
+    fn so_it_is_where_something_lies_between_the_headers(
+        packet in packet(), inner in 0..2usize, outer in 0..2usize, shim in 0..SHIMMED.len()
+    ) {
+        let family = [FamilyId::V4, FamilyId::V6][inner];
+        let [source, server] = [SOURCES[outer], SERVERS[outer]].map(address);
+        let way = Outer::new(source, server, SHIMMED[shim], family).unwrap();
+        let came = built(&packet, inner, None, 0);
+        let (at_once, in_steps) = both_ways(&came, &packet, &way);
+        prop_assert_eq!(at_once, in_steps);
+    }
+
     #[test]
     fn a_packet_is_the_same_whichever_way_it_was_wrapped(
         packet in packet(), inner in 0..2usize, outer in 0..2usize
@@ -106,17 +138,7 @@ proptest! {
         let [source, server] = [SOURCES[outer], SERVERS[outer]].map(address);
         let way = Outer::new(source, server, Tunnel::Ipip, family).unwrap();
         let came = built(&packet, inner, None, 0);
-        let (at_once, in_steps) = match parse(came.head(), came.len()) {
-            Outcome::V4(parsed) => (
-                at_once(&came, &parsed, &packet, &way),
-                in_steps::<V4>(&came, &packet, &way, parsed.ip_len()),
-            ),
-            Outcome::V6(parsed) => (
-                at_once(&came, &parsed, &packet, &way),
-                in_steps::<V6>(&came, &packet, &way, parsed.ip_len()),
-            ),
-            other => panic!("{other:?}"),
-        };
+        let (at_once, in_steps) = both_ways(&came, &packet, &way);
         let wanted = built(&packet, inner, Some(outer), 1);
         prop_assert_eq!(&at_once, &wanted);
         prop_assert_eq!(&in_steps, &wanted);
@@ -131,10 +153,10 @@ fn a_frame_without_headroom_is_left_as_it_was() {
     let [source, server] = [SOURCES[0], SERVERS[0]].map(address);
     let way = Outer::new(source, server, Tunnel::Ipip, FamilyId::V4).unwrap();
     let mut frame = built(&packet, 0, None, 0);
-    let Outcome::V4(parsed) = parse(frame.head(), frame.len()) else { panic!() };
+    let len = frame.len() - size_of::<Eth>();
     assert!(frame.push_front(wire::frame::HEADROOM - 19) && frame.truncate(frame.len()));
     let before = frame.clone();
-    assert!(!way.wrap_plain(&mut frame, &parsed, (TTL_DELTA, &HOP), &choice));
+    assert_eq!(way.make_room(&mut frame, len), Err(DropReason::NoHeadroom));
     assert_eq!(frame, before);
 }
 

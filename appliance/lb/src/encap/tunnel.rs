@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The tunnel to a server: how much fits into it, and a packet's way in.
 
-use wire::{Eth, FlowKey, Frame, IpHeader, Parsed, PlainFamily, U16};
+use wire::{Delta, Eth, FlowKey, Frame, Tuple, U16};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::action::Action;
 use crate::encap::{Inner, Outer, PerPacket};
 use crate::family::Balanced;
+use crate::hash::Keyed;
 use crate::knobs::Knob;
 use crate::network::NextHop;
 use crate::snapshot::ServerView;
@@ -20,6 +20,15 @@ const GUE_PORTS: u16 = 49152;
 /// The way into the tunnel to a server.
 pub(crate) fn outer(server: Option<&ServerView>) -> Result<Outer, DropReason> {
     server.ok_or(DropReason::Bug)?.outer.ok_or(DropReason::NoRoute)
+}
+
+/// A plain packet's way into a tunnel.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) outer: &'a Outer,
+    pub(crate) hop: &'a NextHop,
+    /// What the hop taken off the packet's life does to its header checksum.
+    pub(crate) delta: Delta,
 }
 
 impl<W: Witness> Stage<'_, W> {
@@ -65,54 +74,18 @@ impl<W: Witness> Stage<'_, W> {
     ) -> Result<(), DropReason> {
         let header = frame.head().get(size_of::<Eth>()..).and_then(F::header);
         let inner = Inner::new(&header.ok_or(DropReason::Bug)?, len);
-        let choice = self.choose(self.source_port(flow, outer));
+        let choice = self.choose(source_port(self.keyed, &flow.tuple, outer));
         outer.wrap::<F>(frame, &inner, &choice).map(|_| ())
     }
 
-    /// Puts a plain packet into a tunnel, takes a hop off its life, and addresses it to a next hop;
-    /// false leaves it as it was.
+    /// Puts plain packets into their tunnels, in whose frames there is room for the outer headers.
     #[inline(never)]
-    pub(crate) fn encapsulate_plain<F: Balanced, B: Frame>(
-        &mut self,
-        frame: &mut B,
-        parsed: &Parsed<F>,
-        action: &Action<F>,
-        outer: &Outer,
-        hop: &NextHop,
-    ) -> bool {
-        if !outer.is_bare() {
-            return self.encapsulate_shimmed(frame, parsed, action, outer, hop);
+    pub(crate) fn enter<F: Balanced, B: Frame>(&mut self, frames: &mut [B], ways: &[Entry<'_>]) {
+        let keyed = self.keyed;
+        for (frame, Entry { outer, hop, delta }) in frames.iter_mut().zip(ways) {
+            let port = |tuple: &Tuple<F>| source_port(keyed, tuple, outer);
+            outer.fill(frame.head_mut(), (*delta, hop), &self.choose(0), port);
         }
-        let choice = self.choose(0);
-        outer.wrap_plain(frame, parsed, (action.header_delta, hop), &choice)
-    }
-
-    #[inline(never)]
-    fn encapsulate_shimmed<F: Balanced, B: Frame>(
-        &mut self,
-        frame: &mut B,
-        parsed: &Parsed<F>,
-        action: &Action<F>,
-        outer: &Outer,
-        hop: &NextHop,
-    ) -> bool {
-        let header = frame.head().get(size_of::<Eth>()..).and_then(F::header);
-        let Some(header) = header else { return false };
-        let forwarded = IpHeader { ttl: parsed.ttl().wrapping_sub(1), ..header };
-        let choice = self.choose(self.source_port(&parsed.key(), outer));
-        let inner = Inner::new(&forwarded, parsed.ip_len());
-        // The tunnel's checksum is over the packet as it leaves.
-        let Some(arrived) = replace_front::<F>(frame, |front| {
-            F::forward_plain(front, action.header_delta);
-        }) else {
-            return false;
-        };
-        let wrapped = outer.wrap::<F>(frame, &inner, &choice);
-        let has_left = wrapped.map(|(eth, _)| eth.set_link(hop.link)).is_ok();
-        if !has_left {
-            replace_front::<F>(frame, |front| *front = arrived);
-        }
-        has_left
     }
 
     /// What the next packet has that others into the same tunnel have not.
@@ -123,12 +96,13 @@ impl<W: Witness> Stage<'_, W> {
         let copies_dont_fragment = self.snapshot.knobs.is_on(Knob::PmtuDisc);
         PerPacket { id: *self.ip_id, port, copies_dont_fragment }
     }
+}
 
-    fn source_port<F: Balanced>(&self, flow: &FlowKey<F>, outer: &Outer) -> u16 {
-        match outer.shows_flow() {
-            true => GUE_PORTS | (self.keyed.bytes(flow.tuple.as_bytes()) >> 50) as u16,
-            false => 0,
-        }
+/// A port that is the same for all packets of a flow, where flows show in the outer headers.
+fn source_port<F: Balanced>(keyed: &Keyed, flow: &Tuple<F>, outer: &Outer) -> u16 {
+    match outer.shows_flow() {
+        true => GUE_PORTS | (keyed.bytes(flow.as_bytes()) >> 50) as u16,
+        false => 0,
     }
 }
 
@@ -139,16 +113,4 @@ pub(crate) fn set_ethertype(frame: &mut impl Frame, ethertype: u16) -> Result<()
     };
     eth.ethertype = U16::new(ethertype);
     Ok(())
-}
-
-/// Changes the front of a frame's IP header, and returns what it was.
-fn replace_front<F: PlainFamily>(
-    frame: &mut impl Frame,
-    change: impl FnOnce(&mut F::Front),
-) -> Option<F::Front> {
-    let ip = frame.head_mut().get_mut(size_of::<Eth>()..)?;
-    let (front, _) = F::Front::mut_from_prefix(ip).ok()?;
-    let before = *front;
-    change(front);
-    Some(before)
 }

@@ -19,11 +19,12 @@ use crate::conn::Direction;
 use crate::conn::flows::Flows;
 use crate::conn::table::Probe;
 use crate::family::Balanced;
+use crate::fate::{Fate, Fates, punt};
 use crate::fragments::{Alone, Fragments, Name, Way};
 use crate::ids::{NicId, WorkerId};
+use crate::lane::Item;
 use crate::limits::BATCH;
-use crate::sort::Fates;
-use crate::stage::{Fate, Item, Stage, punt};
+use crate::stage::Stage;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Fact, Witness};
 
@@ -71,9 +72,7 @@ impl<W: Witness> Stage<'_, W> {
                 }
                 _ => DropReason::Bug.into(),
             };
-            if let Some(slot) = fates.get_mut(usize::from(index)) {
-                *slot = Some(fate);
-            }
+            fates.set(index, fate);
         }
         come
     }
@@ -196,7 +195,7 @@ impl<W: Witness> Stage<'_, W> {
         let mut probe = flows.conns().probe(&parsed.key());
         flows.conns().prefetch(&mut probe);
         let item = Item::new(index, nic, parsed, probe);
-        self.serve_one(flows, &item, (flows.changes(), None), frame)
+        self.serve_one(flows, &item, None, frame)
     }
 
     fn later<F: Balanced, B: Frame>(
@@ -218,13 +217,8 @@ impl<W: Witness> Stage<'_, W> {
         }
         if let Some(service) = service {
             // One packet, and each of its bytes once, as if it had come whole.
-            self.traffic(service, server.slot, |counters| {
-                let octets = match hit.1 {
-                    Direction::Request => &counters.in_bytes,
-                    Direction::Reply => &counters.out_bytes,
-                };
-                octets.add(part.piece.len.into());
-            });
+            let octets = part.piece.len.into();
+            self.traffic(service, server.slot, |counters| counters.way(hit.1).bytes.add(octets));
         }
         let fate = self.forward(flows, &item, hit, view, frame)?;
         Ok(renumbered(&part.piece, id, fate, frame))
@@ -241,7 +235,9 @@ impl<W: Witness> Stage<'_, W> {
         let view = self.snapshot.server(server);
         let service = view.and_then(|view| view.service).ok_or(DropReason::ServerRemoved)?;
         let octets = part.piece.len.into();
-        self.traffic(service, server.slot, |counters| counters.in_bytes.add(octets));
+        self.traffic(service, server.slot, |counters| {
+            counters.requests.bytes.add(octets);
+        });
         let parsed = part.piece.later(action.tuple.sport, action.tuple.dport);
         let item = Item::new(part.index, part.nic, parsed, Probe::default());
         let fate = self.apply(&item, (&mut action, traits), Direction::Request, view, frame)?;

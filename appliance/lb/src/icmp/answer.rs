@@ -6,8 +6,10 @@ use zerocopy::IntoBytes;
 
 use crate::conn::Direction;
 use crate::family::Balanced;
+use crate::fate::Fate;
 use crate::icmp::error::{self, Error};
-use crate::stage::{Fate, Item, Stage};
+use crate::lane::Item;
+use crate::stage::Stage;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::Witness;
 

@@ -17,10 +17,11 @@ use crate::conn::{Conn, Direction};
 use crate::encap;
 use crate::encap::tunnel::set_ethertype;
 use crate::family::Balanced;
+use crate::fate::{Fate, Wait, punt};
 use crate::icmp::error::{Error, wrap};
 use crate::ids::NicId;
 use crate::network::Unresolved;
-use crate::stage::{self, Fate, Stage, Wait};
+use crate::stage::Stage;
 use crate::verdict::DropReason;
 use crate::witness::{Fact, Meeting, Witness};
 
@@ -57,7 +58,7 @@ impl<W: Witness> Stage<'_, W> {
         (index, nic): (u8, NicId),
         frame: &mut B,
     ) -> Result<Fate, Fate> {
-        let foreign = stage::punt(self.wiring, nic);
+        let foreign = punt(self.wiring, nic);
         let quoted = frame.head().get(..error.end());
         let quote = quoted.and_then(|head| Quote::<I>::read(head, inner)).ok_or(foreign)?;
         let key = quote.key.ok_or(foreign)?;

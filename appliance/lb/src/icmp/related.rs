@@ -20,9 +20,10 @@ use crate::conn::Direction;
 use crate::conn::flows::Flows;
 use crate::encap::tunnel;
 use crate::family::Balanced;
+use crate::fate::{Fate, punt};
 use crate::ids::{ConnId, NicId, ServerId};
 use crate::snapshot::ServerView;
-use crate::stage::{self, Fate, Stage};
+use crate::stage::Stage;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Fact, Meeting, Witness};
 
@@ -69,7 +70,7 @@ impl<'a, W: Witness> Stage<'a, W> {
                 Some((FamilyId::V4, at)) => self.report(v4, (&error, at), (index, nic), frame),
                 Some((FamilyId::V6, at)) => self.report(v6, (&error, at), (index, nic), frame),
             },
-            None => Err(stage::punt(self.wiring, nic)),
+            None => Err(punt(self.wiring, nic)),
         };
         fate.unwrap_or_else(|fate| fate)
     }
@@ -83,7 +84,7 @@ impl<'a, W: Witness> Stage<'a, W> {
     ) -> Result<Fate, Fate> {
         // An error goes to the source of the packet it quotes, or it is not about that packet.
         let quoted = error.quote.key.filter(|key| key.tuple.src == error.header.dst);
-        let key = quoted.ok_or_else(|| stage::punt(self.wiring, nic))?.mirror();
+        let key = quoted.ok_or_else(|| punt(self.wiring, nic))?.mirror();
         self.keep_or_hand_off(&key, (index, nic))?;
         let Some((id, direction)) = flows.conns().look_up(&key) else {
             self.witness.note(index, || Fact::NotFound);
@@ -131,7 +132,7 @@ impl<'a, W: Witness> Stage<'a, W> {
                 DropReason::IcmpRate.into()
             }
             Some(next) => Fate::Settled(Verdict::HandOff(next, nic)),
-            None => stage::punt(self.wiring, nic),
+            None => punt(self.wiring, nic),
         }
     }
 

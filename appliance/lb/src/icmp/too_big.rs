@@ -10,11 +10,13 @@ use crate::action::Action;
 use crate::conn::Direction;
 use crate::encap::Outer;
 use crate::family::Balanced;
+use crate::fate::Fate;
 use crate::fragments::split;
 use crate::icmp::error::Error;
 use crate::knobs::Knob;
+use crate::lane::Item;
 use crate::rewrite::rewrite;
-use crate::stage::{Fate, Item, Stage, Way};
+use crate::stage::{Stage, Way};
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::Witness;
 

@@ -12,9 +12,10 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::conn::flows::Flows;
 use crate::encap::tunnel::set_ethertype;
 use crate::family::Balanced;
+use crate::fate::Fate;
 use crate::icmp::error::{Error, wrap};
 use crate::ids::NicId;
-use crate::stage::{Fate, Stage};
+use crate::stage::Stage;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::Witness;
 

@@ -187,7 +187,7 @@ pub fn find<F: ConnFamily>(
         };
         *budget = left;
         let probe = conns.probe(&reply);
-        if conns.find_anew(&reply, probe).is_none() {
+        if conns.find(&reply, probe).is_none() {
             return Ok((local, probe));
         }
     }

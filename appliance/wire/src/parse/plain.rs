@@ -10,9 +10,9 @@ use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, native_endian, transmute_ref,
 };
 
-use super::Parsed;
+use super::{Outcome, Parsed, parse};
 use crate::csum::Sum;
-use crate::{Delta, Eth, Family, FlowKey, L4, TcpFlags, Tuple, V4, V6, ipv4};
+use crate::{Delta, Eth, Family, FlowKey, L4, Link, TcpFlags, Tuple, V4, V6, ipv4};
 
 /// The front of a frame whose IP header has nothing between its addresses and the ports.
 #[derive(
@@ -80,15 +80,16 @@ pub struct Front4 {
     csum: U16,
 }
 
-/// The front of a frame with the IPv4 header in words, of which the first two are its front and the
-/// source, and the third is the destination.
+/// The front of a frame with an IPv4 packet in words: the EtherType and the first two bytes of the
+/// IP header, its next sixteen, its last two.
 #[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Words4 {
-    eth: Eth,
+    link: Link,
+    kind: native_endian::U32,
     first: native_endian::U64,
     second: native_endian::U64,
-    third: native_endian::U32,
+    third: native_endian::U16,
     ports: native_endian::U32,
 }
 
@@ -108,11 +109,16 @@ pub struct Front6 {
 /// What a front says of its packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Said {
-    /// Bytes of the whole packet.
-    ip_len: u32,
-    protocol: u8,
-    ttl: u8,
-    dont_fragment: bool,
+    /// Length of the IP packet in bytes.
+    pub ip_len: u32,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// TTL or hop limit, in hops.
+    pub ttl: u8,
+    /// Type of service or traffic class: DSCP and ECN.
+    pub tos: u8,
+    /// Whether routers must not fragment the packet; always so on IPv6.
+    pub dont_fragment: bool,
 }
 
 /// A family whose plain packets can be told by the front of their header.
@@ -127,11 +133,14 @@ pub trait PlainFamily: Family {
         + KnownLayout
         + Unaligned;
 
-    /// What the front says, unless the header is none, or not that of a plain packet.
-    fn read(plain: &Plain<Self>) -> Option<Said>;
+    /// Whether a frame carries this family, in a header that is right and that of a plain packet.
+    fn is_plain(plain: &Plain<Self>) -> bool;
 
-    /// Type of service or traffic class: DSCP and ECN.
-    fn tos(front: &Self::Front) -> u8;
+    /// What a front says, if it is that of a plain packet.
+    fn said(front: &Self::Front) -> Said;
+
+    /// The packet, if it is a whole one of this family.
+    fn whole(outcome: Outcome) -> Option<Parsed<Self>>;
 
     /// Takes one from the TTL or hop limit, which must not be 0, and applies a change of header
     /// fields, that one included, to the header checksum; IPv6 has none.
@@ -142,29 +151,38 @@ impl PlainFamily for V4 {
     type Front = Front4;
 
     #[inline(always)]
-    fn read(plain: &Plain<Self>) -> Option<Said> {
+    fn is_plain(plain: &Plain<Self>) -> bool {
         const PART: [u8; 2] = (ipv4::MORE_FRAGMENTS | ipv4::OFFSET).to_be_bytes();
-        /// Where the first eight bytes of the header say whether it is that of a plain packet.
-        const SHAPE: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0, 0, PART[0], PART[1]]);
-        const PLAIN: u64 = u64::from_ne_bytes([ipv4::VERSION_IHL, 0, 0, 0, 0, 0, 0, 0]);
-        let Words4 { first, second, third, .. } = transmute_ref!(plain);
-        let (first, second, third) = (first.get(), second.get(), third.get());
-        let front = &plain.front;
-        let header = Sum::of_eight(first).carry(Sum::of_eight(second));
-        if first & SHAPE != PLAIN || !header.carry(Sum::of_eight(third.into())).is_intact() {
-            return None;
-        }
-        Some(Said {
-            ip_len: front.total_len.get().into(),
-            protocol: front.protocol,
-            ttl: front.ttl,
-            dont_fragment: front.frag.to_bytes()[0] & (ipv4::DONT_FRAGMENT >> 8) as u8 != 0,
-        })
+        const KIND: [u8; 2] = V4::ETHERTYPE.to_be_bytes();
+        const MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
+        const PLAIN: u32 = u32::from_ne_bytes([KIND[0], KIND[1], ipv4::VERSION_IHL, 0]);
+        let Words4 { kind, first, second, third, .. } = transmute_ref!(plain);
+        // The EtherType, which is no part of the header, is taken back by its complement.
+        let kind_only = u64::from(!u16::from_ne_bytes(KIND));
+        let outside = u64::from(kind.get()) + u64::from(third.get()) + kind_only;
+        let header = Sum::of_eight(outside)
+            .carry(Sum::of_eight(first.get()))
+            .carry(Sum::of_eight(second.get()));
+        let frag = u16::from_ne_bytes(plain.front.frag.to_bytes());
+        kind.get() & MASK == PLAIN && frag & u16::from_ne_bytes(PART) == 0 && header.is_intact()
     }
 
     #[inline(always)]
-    fn tos(front: &Front4) -> u8 {
-        front.tos
+    fn said(front: &Front4) -> Said {
+        Said {
+            ip_len: front.total_len.get().into(),
+            protocol: front.protocol,
+            ttl: front.ttl,
+            tos: front.tos,
+            dont_fragment: front.frag.to_bytes()[0] & (ipv4::DONT_FRAGMENT >> 8) as u8 != 0,
+        }
+    }
+
+    fn whole(outcome: Outcome) -> Option<Parsed<Self>> {
+        match outcome {
+            Outcome::V4(parsed) => Some(parsed),
+            _ => None,
+        }
     }
 
     #[inline(always)]
@@ -179,20 +197,27 @@ impl PlainFamily for V6 {
     type Front = Front6;
 
     #[inline(always)]
-    fn read(plain: &Plain<Self>) -> Option<Said> {
-        let front = &plain.front;
-        (front.version_class >> 4 == 6).then_some(Said {
-            ip_len: Self::HEADER_LEN as u32 + u32::from(front.payload_len.get()),
-            protocol: front.next_header,
-            ttl: front.hop_limit,
-            dont_fragment: true,
-        })
+    fn is_plain(plain: &Plain<Self>) -> bool {
+        plain.eth.ethertype == U16::new(Self::ETHERTYPE) && plain.front.version_class >> 4 == 6
     }
 
     #[inline(always)]
-    fn tos(front: &Front6) -> u8 {
+    fn said(front: &Front6) -> Said {
         let [high, ..] = front.class_label;
-        front.version_class << 4 | high >> 4
+        Said {
+            ip_len: Self::HEADER_LEN as u32 + u32::from(front.payload_len.get()),
+            protocol: front.next_header,
+            ttl: front.hop_limit,
+            tos: front.version_class << 4 | high >> 4,
+            dont_fragment: true,
+        }
+    }
+
+    fn whole(outcome: Outcome) -> Option<Parsed<Self>> {
+        match outcome {
+            Outcome::V6(parsed) => Some(parsed),
+            _ => None,
+        }
     }
 
     #[inline(always)]
@@ -206,11 +231,9 @@ impl PlainFamily for V6 {
 #[derive(Clone, Copy, Debug)]
 pub struct PlainPacket<'a, F: PlainFamily> {
     tuple: &'a Tuple<F>,
-    ip_len: u32,
+    said: Said,
     protocol: L4,
     tcp_flags: TcpFlags,
-    ttl: u8,
-    dont_fragment: bool,
 }
 
 impl<F: PlainFamily> PlainPacket<'_, F> {
@@ -227,11 +250,11 @@ impl<F: PlainFamily> PlainPacket<'_, F> {
     pub fn parsed(&self) -> Parsed<F> {
         Parsed {
             key: self.key(),
-            ip_len: self.ip_len,
+            ip_len: self.said.ip_len,
             l4: (size_of::<Eth>() + F::HEADER_LEN) as u16,
-            ttl: self.ttl,
+            ttl: self.said.ttl,
             tcp_flags: self.tcp_flags,
-            dont_fragment: self.dont_fragment,
+            dont_fragment: self.said.dont_fragment,
         }
     }
 }
@@ -241,21 +264,21 @@ impl<F: PlainFamily> PlainPacket<'_, F> {
 #[must_use]
 pub fn parse_plain<F: PlainFamily>(head: &[u8], chain_len: usize) -> Option<PlainPacket<'_, F>> {
     let (plain, rest) = Plain::<F>::ref_from_prefix(head).ok()?;
-    if plain.eth.ethertype != U16::new(F::ETHERTYPE) {
+    if !F::is_plain(plain) {
         return None;
     }
-    let Said { ip_len, protocol, ttl, dont_fragment } = F::read(plain)?;
-    let packet_len = ip_len as usize;
+    let said = F::said(&plain.front);
+    let packet_len = said.ip_len as usize;
     if size_of::<Eth>() + packet_len > chain_len {
         return None;
     }
-    let (protocol, tcp_flags) = if protocol == L4::Tcp.number() {
+    let (protocol, tcp_flags) = if said.protocol == L4::Tcp.number() {
         let (tcp, _) = TcpRest::ref_from_prefix(rest).ok()?;
         let header_len = usize::from(tcp.data_offset >> 4) * 4;
         let is_whole =
             header_len >= size_of::<crate::Tcp>() && F::HEADER_LEN + header_len <= packet_len;
         is_whole.then_some((L4::Tcp, tcp.flags))?
-    } else if protocol == L4::Udp.number() {
+    } else if said.protocol == L4::Udp.number() {
         let (udp, _) = UdpRest::ref_from_prefix(rest).ok()?;
         let len = usize::from(udp.len.get());
         let is_whole = len >= size_of::<crate::Udp>() && F::HEADER_LEN + len <= packet_len;
@@ -263,6 +286,12 @@ pub fn parse_plain<F: PlainFamily>(head: &[u8], chain_len: usize) -> Option<Plai
     } else {
         return None;
     };
-    let tuple = &plain.tuple;
-    Some(PlainPacket { tuple, ip_len, protocol, tcp_flags, ttl, dont_fragment })
+    Some(PlainPacket { tuple: &plain.tuple, said, protocol, tcp_flags })
+}
+
+/// Reads a frame if it is a whole packet of the family, plain or not.
+#[must_use]
+pub fn parse_whole<F: PlainFamily>(head: &[u8], chain_len: usize) -> Option<Parsed<F>> {
+    let plain = parse_plain(head, chain_len).map(|packet| packet.parsed());
+    plain.or_else(|| F::whole(parse(head, chain_len)))
 }

@@ -15,9 +15,10 @@ use crate::admit::{Admission, Opening};
 use crate::conn::Direction;
 use crate::conn::flows::Flows;
 use crate::family::Balanced;
+use crate::fate::Fate;
 use crate::ids::NicId;
 use crate::knobs::Knob;
-use crate::stage::{Fate, Stage};
+use crate::stage::Stage;
 use crate::verdict::{DropReason, Verdict};
 use crate::witness::{Fact, Meeting, Witness};
 
