@@ -8,6 +8,7 @@
 pub mod boot;
 pub mod capture;
 pub mod cli;
+pub mod clock;
 pub mod cpus;
 pub mod ctl;
 pub mod doctor;

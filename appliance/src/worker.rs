@@ -2,7 +2,7 @@
 //! The poll loop of a worker: take a snapshot, receive, run, send, expire.
 //!
 //! It does not allocate, lock, log or make system calls, but sleeps after empty polls if it is told
-//! to. The clock is read once per turn.
+//! to. A turn has one moment ([`Clock`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use lb::limits::BATCH;
 use lb::pipeline::Worker;
 
 use crate::capture::Recorder;
+use crate::clock::Clock;
 use crate::listing::Lister;
 use crate::outlets::Outlets;
 
@@ -65,10 +66,11 @@ impl PollLoop {
         let counters = Arc::clone(self.worker.counters());
         let mut burst = Burst::new();
         let mut batch = Batch::default();
+        let (mut clock, mut frames) = (Clock::new(self.start), 0);
         let mut empty_polls = 0_u32;
         while !stop.load(Ordering::Relaxed) {
-            let now = Tick::from_millis(self.start.elapsed().as_millis() as u64);
-            let frames = self.turn(&counters, &mut burst, &mut batch, now);
+            let now = clock.turn(frames > 0);
+            frames = self.turn(&counters, &mut burst, &mut batch, now);
             if frames > 0 || self.lister.is_busy() {
                 empty_polls = 0;
             } else {

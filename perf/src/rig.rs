@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use appliance::clock::Clock;
 use appliance::worker::PollLoop;
 use dpdk::{Burst, Mbuf};
 use lb::batch::Batch;
@@ -52,7 +53,7 @@ pub struct Rig {
     frames: Burst,
     received: Burst,
     batch: Batch<Mbuf>,
-    start: Instant,
+    clock: Clock,
     now_ms: u64,
     turns: u32,
     turns_per_ms: u32,
@@ -73,7 +74,7 @@ impl Rig {
             frames: Burst::new(),
             received: Burst::new(),
             batch: Batch::default(),
-            start: Instant::now(),
+            clock: Clock::new(Instant::now()),
             now_ms: 0,
             turns: 0,
             turns_per_ms: TURNS_PER_MS,
@@ -142,7 +143,7 @@ impl Rig {
     /// One turn of the poll loop; returns how many frames came in.
     #[inline]
     pub fn turn(&mut self) -> usize {
-        black_box(self.start.elapsed().as_millis());
+        black_box(self.clock.turn(true));
         self.turns += 1;
         if self.turns == self.turns_per_ms {
             (self.turns, self.now_ms) = (0, self.now_ms + 1);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Frames on their way through a worker, and where they go afterwards.
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 
 use crate::ids::NicId;
@@ -14,11 +16,13 @@ pub struct Batch<B> {
     pub(crate) frames: ArrayVec<B, BATCH>,
     /// That of each frame, in their order; what is behind them says nothing.
     pub(crate) nics: [NicId; BATCH],
+    /// The NIC by which all of them arrived, or none.
+    common: NicId,
 }
 
 impl<B> Default for Batch<B> {
     fn default() -> Self {
-        Self { frames: ArrayVec::new(), nics: [NicId::default(); BATCH] }
+        Self { frames: ArrayVec::new(), nics: [NicId::NONE; BATCH], common: NicId::NONE }
     }
 }
 
@@ -28,10 +32,10 @@ impl<B> Batch<B> {
     /// # Errors
     /// Gives the frame back if the batch is full.
     pub fn push(&mut self, frame: B, nic: NicId) -> Result<(), B> {
-        if let Some(next) = self.nics.get_mut(self.frames.len()) {
-            *next = nic;
-        }
-        self.frames.try_push(frame).map_err(|full| full.element())
+        let at = self.frames.len();
+        self.frames.try_push(frame).map_err(|full| full.element())?;
+        self.note(nic, at..at + 1);
+        Ok(())
     }
 
     /// Lets `receive` add frames that arrived by `nic` behind the others; returns how many came.
@@ -42,10 +46,21 @@ impl<B> Batch<B> {
     ) -> usize {
         let before = self.frames.len();
         let came = receive(&mut self.frames);
-        if let Some(added) = self.nics.get_mut(before..self.frames.len()) {
-            added.fill(nic);
-        }
+        self.note(nic, before..self.frames.len());
         came
+    }
+
+    /// Notes that the frames in these places, which are the last ones, arrived by `nic`.
+    #[inline]
+    fn note(&mut self, nic: NicId, places: Range<usize>) {
+        if places.start == 0 {
+            (self.common, self.nics) = (nic, [nic; BATCH]);
+        } else if self.common != nic {
+            self.common = NicId::NONE;
+        }
+        if let Some(nics) = self.nics.get_mut(places).filter(|_| self.common != nic) {
+            nics.fill(nic);
+        }
     }
 
     /// The frames, to be taken.
@@ -63,8 +78,7 @@ impl<B> Batch<B> {
     /// Whether all frames arrived by the same NIC.
     #[inline]
     pub(crate) fn is_of_one_nic(&self) -> bool {
-        let first = self.nics.first().map_or(0, |nic| nic.0);
-        self.nics().iter().fold(0, |sum, nic| sum | (nic.0 ^ first)) == 0
+        self.common != NicId::NONE
     }
 
     /// Frames in the batch.

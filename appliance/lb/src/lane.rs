@@ -58,7 +58,7 @@ impl<'b, B: Frame> Lane<'b, B> {
         probes: &'b mut [Probe],
         fates: &'b mut Fates,
     ) -> Self {
-        let Batch { frames, nics } = batch;
+        let Batch { frames, nics, .. } = batch;
         Self { places, frames, nics, probes, fates }
     }
 

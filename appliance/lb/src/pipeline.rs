@@ -140,6 +140,7 @@ impl<'m, B: Frame> Worker<'m, B> {
     }
 
     /// Takes a batch through all phases and empties it into `sink`.
+    #[inline]
     pub fn run(
         &mut self,
         batch: &mut Batch<B>,
@@ -151,6 +152,7 @@ impl<'m, B: Frame> Worker<'m, B> {
     }
 
     /// As [`Self::run`], before a witness.
+    #[inline]
     pub fn run_before(
         &mut self,
         batch: &mut Batch<B>,
@@ -164,9 +166,20 @@ impl<'m, B: Frame> Worker<'m, B> {
             self.held_looked_at = Some(now);
             self.release_held(now, sink, witness);
         }
-        if batch.is_empty() {
-            return;
+        if !batch.is_empty() {
+            self.run_all(batch, origin, now, sink, witness);
         }
+    }
+
+    #[inline(never)]
+    fn run_all(
+        &mut self,
+        batch: &mut Batch<B>,
+        origin: Origin,
+        now: Tick,
+        sink: &mut impl Sink<B>,
+        witness: &mut impl Witness,
+    ) {
         let arrived = batch.len() as u64;
         match origin {
             Origin::Wire => self.counters.frames.received.add(arrived),
