@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod host;
 pub mod host_thread;
 pub mod http;
+pub mod inlets;
 pub mod listen;
 pub mod listing;
 pub mod manage;

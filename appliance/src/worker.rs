@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The poll loop of a worker: take a snapshot, receive, run, send, expire.
 //!
+//! With many connections it works ahead: a batch is served in the turn after that in which it was
+//! received, so that by then the cache has fetched what its packets touch. With few it has that
+//! anyway, and a batch is served at once.
+//!
 //! It does not allocate, lock, log or make system calls, but sleeps after empty polls if it is told
 //! to. A turn has one moment ([`Clock`]).
 
@@ -11,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use control::config::Idle;
 use control::publish::Inbox;
-use dpdk::{Burst, Consumer, Mbuf, RxQueue};
+use dpdk::{Burst, Consumer, Mbuf};
 use lb::batch::{Batch, Origin};
 use lb::counters::{Counter, WorkerCounters};
 use lb::ids::{NicId, Tick};
@@ -20,6 +24,7 @@ use lb::pipeline::Worker;
 
 use crate::capture::Recorder;
 use crate::clock::Clock;
+use crate::inlets::Inlets;
 use crate::listing::Lister;
 use crate::outlets::Outlets;
 
@@ -27,18 +32,6 @@ use crate::outlets::Outlets;
 const RING_BATCHES: usize = 8;
 /// Empty polls in a row before an idle worker sleeps.
 const POLLS_BEFORE_SLEEP: u32 = 64;
-
-/// Where frames come from.
-pub struct Inlets {
-    /// Receive queues that this worker polls.
-    pub queues: Vec<(NicId, RxQueue)>,
-    /// Frames of flows that this worker owns, from the others.
-    pub handed_in: Consumer,
-    /// Frames that this worker sends for the others.
-    pub relayed: Consumer,
-    /// Frames that this worker sends for the host.
-    pub from_host: Consumer,
-}
 
 /// A worker with all that it is joined to.
 pub struct PollLoop {
@@ -78,7 +71,11 @@ impl PollLoop {
                 rest(self.idle, empty_polls);
             }
         }
-        self.outlets.flush();
+        let Self { worker, inlets, outlets, recorder, .. } = &mut self;
+        for inlet in &mut inlets.queues {
+            serve(worker, inlet.due(), Origin::Wire, clock.turn(false), outlets, recorder);
+        }
+        outlets.flush();
     }
 
     /// One turn of the loop; returns how many frames came in. `burst` and `batch` are empty before
@@ -107,9 +104,19 @@ impl PollLoop {
                 break;
             }
         }
-        for (nic, queue) in &mut inlets.queues {
-            frames += batch.receive(*nic, |frames| queue.receive_into(frames));
-            serve(worker, batch, Origin::Wire, now, outlets, recorder);
+        for inlet in &mut inlets.queues {
+            worker.point(inlet.due());
+        }
+        for inlet in &mut inlets.queues {
+            frames += inlet.receive(worker);
+        }
+        let works_ahead = worker.is_far();
+        for inlet in &mut inlets.queues {
+            serve(worker, inlet.due(), Origin::Wire, now, outlets, recorder);
+            inlet.advance();
+            if !works_ahead {
+                serve(worker, inlet.due(), Origin::Wire, now, outlets, recorder);
+            }
         }
         frames += relay(&mut inlets.relayed, burst, &counters.frames.handed_in, |frame| {
             outlets.transmit(nic_of(&frame), frame);

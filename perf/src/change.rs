@@ -160,6 +160,8 @@ fn forward(mut rig: Rig, requests: &Traffic, stop: &AtomicBool) -> Result<Forwar
             }
         });
     }
+    rig.turn_through();
+    rig.drain(Side::Lan, |_| ());
     (seen.fed, seen.left) = rig.books();
     Ok(Forwarded { rig, seen })
 }

@@ -152,7 +152,7 @@ pub fn open(
     while next < requests.len() {
         let count = BURST.min(requests.len() - next);
         rig.send(Side::Wan, requests, next, count, Segment::Open)?;
-        rig.turn();
+        rig.turn_through();
         rig.drain(Side::Lan, |frame| {
             if plan.mode.sees_replies()
                 && let Some(flow) = flow_of(frame.head(), plan.family)
@@ -162,7 +162,7 @@ pub fn open(
         });
         if plan.protocol == L4::Tcp {
             rig.send(Side::Wan, requests, next, count, Segment::Data)?;
-            rig.turn();
+            rig.turn_through();
             rig.drain(Side::Lan, |_| ());
         }
         next += count;
@@ -178,7 +178,7 @@ fn answer_each(rig: &mut Rig, replies: &Traffic) -> Result<(), Failure> {
     while next < replies.len() {
         let count = BURST.min(replies.len() - next);
         rig.send(Side::Lan, replies, next, count, Segment::Data)?;
-        rig.turn();
+        rig.turn_through();
         rig.drain(Side::Wan, |_| ());
         next += count;
     }
@@ -210,8 +210,8 @@ impl Packets<'_> {
         Ok(side)
     }
 
-    /// Times each turn for a window: a frame is in the worker as long as the turn that takes it in,
-    /// sends it and looks after timers.
+    /// Times each turn for a window: a frame is in the worker from the beginning of the turn that
+    /// takes it in to the end of the one that sends it, the same or with many connections the next.
     fn latency(&mut self, effort: Effort) -> Result<Option<crate::latency::Latency>, Failure> {
         let Span::Nanoseconds(window_ns) = effort.span else {
             return Ok(None);
@@ -219,11 +219,17 @@ impl Packets<'_> {
         let mut times = Histogram::default();
         let start = thread_ns();
         while thread_ns() - start < window_ns {
+            let (mut before_ns, mut frames) = (0, 0);
             for _ in 0..32 {
                 let side = self.feed()?;
                 let begin = Instant::now();
-                let frames = self.rig.turn() as u64;
-                times.add(begin.elapsed().as_nanos() as u64, frames);
+                let next = self.rig.turn() as u64;
+                let turn_ns = begin.elapsed().as_nanos() as u64;
+                match self.rig.poll.worker.is_far() {
+                    true => times.add(before_ns + turn_ns, frames),
+                    false => times.add(turn_ns, next),
+                }
+                (before_ns, frames) = (turn_ns, next);
                 self.rig.drain(side.opposite(), |_| ());
             }
         }

@@ -66,6 +66,8 @@ pub fn row(
         }
         costs.push((thread_ns() - before) as f64 / packets as f64);
     }
+    flood.rig.turn_through();
+    flood.take();
     let share = |index: usize| flood.left[index] as f64 / flood.fed[index].max(1) as f64;
     let unharmed = Unharmed { established: share(0), new: share(1) };
     let ns = Spread::of(costs);
@@ -117,16 +119,21 @@ impl Lap for Flood<'_> {
         self.laps += 1;
         self.rig.feed(Side::Wan)?;
         self.rig.turn();
+        self.take();
+        self.fed.iter_mut().for_each(|fed| *fed += 1);
+        Ok(FLOOD as u64 + 2)
+    }
+}
+
+impl Flood<'_> {
+    /// Takes what left, and counts the good packets of it.
+    fn take(&mut self) {
         let mut left = [0; 2];
         self.rig.drain(Side::Lan, |frame| match frame.head().get(26) {
             Some(first) if *first == Group::Established as u8 => left[0] += 1,
             Some(first) if *first == Group::Fresh as u8 => left[1] += 1,
             _ => {}
         });
-        for (index, left) in left.into_iter().enumerate() {
-            self.fed[index] += 1;
-            self.left[index] += left;
-        }
-        Ok(FLOOD as u64 + 2)
+        self.left = [self.left[0] + left[0], self.left[1] + left[1]];
     }
 }

@@ -124,6 +124,8 @@ fn pass(rig: &mut Rig, side: Side, traffic: &Traffic, segment: Segment) -> Resul
         counted(Counted::Turn(rig));
         rig.drain(side.opposite(), |_| ());
     }
+    // It serves what the last one received.
+    counted(Counted::Turn(rig));
     rig.check_all_left()
 }
 

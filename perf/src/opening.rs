@@ -162,7 +162,7 @@ impl Opening<'_> {
     /// A burst of segments, and the server's answers where they come back.
     fn exchange(&mut self, from: usize, segment: Segment) -> Result<usize, Failure> {
         let next = self.rig.send(Side::Wan, &self.fresh, from, BURST, segment)?;
-        self.rig.turn();
+        self.rig.turn_through();
         let talks_back = self.plan.protocol == L4::Udp || segment != Segment::Data;
         if talks_back && self.plan.mode.sees_replies() {
             let is_tcp = self.plan.protocol == L4::Tcp;
@@ -173,7 +173,7 @@ impl Opening<'_> {
                 swap(frame);
                 true
             })?;
-            self.rig.turn();
+            self.rig.turn_through();
             self.rig.drain(Side::Wan, |_| ());
         } else {
             self.rig.drain(Side::Lan, |_| ());

@@ -129,7 +129,7 @@ fn open(
                 first.send(Side::Wan, all, next, count, segment)?;
             }
             for (rig, own) in rigs.iter_mut().zip(owned.iter_mut()) {
-                rig.turn();
+                rig.turn_through();
                 rig.drain(Side::Lan, |frame| {
                     if segment == Segment::Open
                         && let Some(flow) = flow_of(frame.head(), plan.family)

@@ -152,6 +152,13 @@ impl Rig {
         self.poll.turn(&self.counters, &mut self.received, &mut self.batch, now)
     }
 
+    /// Turns until what came in is sent: with many connections the loop serves a batch in the turn
+    /// after that in which it received it.
+    pub fn turn_through(&mut self) {
+        self.turn();
+        self.turn();
+    }
+
     /// Takes and frees what the loop sent; shows it to `look` before. Returns how much it was.
     #[inline]
     pub fn drain(&mut self, side: Side, look: impl FnMut(&Mbuf)) -> u64 {
@@ -209,6 +216,10 @@ impl Rig {
     /// # Errors
     /// How many did not, and why.
     pub fn check_all_left(&mut self) -> Result<(), Failure> {
+        self.turn_through();
+        for side in [Side::Wan, Side::Lan] {
+            self.drain(side, |_| ());
+        }
         let (fed, left) = (std::mem::take(&mut self.fed), std::mem::take(&mut self.left));
         if fed == left {
             return Ok(());

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use appliance::capture;
+use appliance::inlets::{Inlet, Inlets};
 use appliance::listing;
 use appliance::outlets::{HostPath, Outlets, Way};
 use appliance::punt::RateLimit;
-use appliance::worker::{Inlets, PollLoop};
+use appliance::worker::PollLoop;
 use control::apply::{Director, Pace, Plane};
 use control::config::Idle;
 use control::publish::{Inbox, Publisher};
@@ -154,7 +155,7 @@ fn poll_loop(
     PollLoop {
         worker: Worker::new(parts, Tick::default()),
         inlets: Inlets {
-            queues: vec![(WAN, wan.rx), (LAN, lan.rx)],
+            queues: vec![Inlet::new(WAN, wan.rx), Inlet::new(LAN, lan.rx)],
             handed_in,
             relayed,
             from_host,

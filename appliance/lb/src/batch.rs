@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 use crate::ids::NicId;
 use crate::limits::BATCH;
 use crate::network::Neighbour;
+use crate::sort::Sorted;
 use crate::verdict::Verdict;
 
 /// Frames that go through the phases together, each with the NIC it arrived by.
@@ -18,11 +19,31 @@ pub struct Batch<B> {
     pub(crate) nics: [NicId; BATCH],
     /// The NIC by which all of them arrived, or none.
     common: NicId,
+    pub(crate) progress: Progress,
+    pub(crate) sorted: Sorted,
+}
+
+/// How far a batch has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Progress {
+    /// Nothing is known of its frames.
+    #[default]
+    Received,
+    /// They are sorted, and the cache was asked for where their connections are looked up.
+    Sorted,
+    /// It was asked for the connections.
+    Pointed,
 }
 
 impl<B> Default for Batch<B> {
     fn default() -> Self {
-        Self { frames: ArrayVec::new(), nics: [NicId::NONE; BATCH], common: NicId::NONE }
+        Self {
+            frames: ArrayVec::new(),
+            nics: [NicId::NONE; BATCH],
+            common: NicId::NONE,
+            progress: Progress::default(),
+            sorted: Sorted::default(),
+        }
     }
 }
 
@@ -53,6 +74,7 @@ impl<B> Batch<B> {
     /// Notes that the frames in these places, which are the last ones, arrived by `nic`.
     #[inline]
     fn note(&mut self, nic: NicId, places: Range<usize>) {
+        self.progress = Progress::Received;
         if places.start == 0 {
             (self.common, self.nics) = (nic, [nic; BATCH]);
         } else if self.common != nic {

@@ -152,21 +152,15 @@ impl<'m> Ensemble<'m> {
         witness: &mut impl Witness,
     ) {
         self.advance(now, witness);
-        let mut batches: Vec<Batch<VecFrame>> = Vec::new();
-        batches.resize_with(self.workers.len(), Batch::default);
+        let mut landed: Vec<Vec<(NicId, VecFrame)>> = vec![Vec::new(); self.workers.len()];
         for (nic, frame) in frames {
             let at = self.landing.worker(nic, &frame, self.workers.len());
-            let Some(batch) = batches.get_mut(at) else {
-                return;
-            };
-            if batch.is_full() {
-                self.run(at, batch, Origin::Wire, now, witness);
+            if let Some(landed) = landed.get_mut(at) {
+                landed.push((nic, frame));
             }
-            let pushed = batch.push(frame, nic);
-            debug_assert!(pushed.is_ok());
         }
-        for (at, batch) in batches.iter_mut().enumerate() {
-            self.run(at, batch, Origin::Wire, now, witness);
+        for (at, frames) in landed.into_iter().enumerate() {
+            self.run_ahead(at, frames, now, witness);
         }
         self.carry_hand_offs(now, witness);
         self.tick_before(now, witness);
@@ -220,6 +214,32 @@ impl<'m> Ensemble<'m> {
         for worker in &mut self.workers {
             drop(worker.install(Arc::clone(&self.snapshot)));
         }
+    }
+
+    /// Runs frames of one worker in batches, each of which is looked up before the one before it is
+    /// served.
+    fn run_ahead(
+        &mut self,
+        at: usize,
+        frames: Vec<(NicId, VecFrame)>,
+        now: Tick,
+        witness: &mut impl Witness,
+    ) {
+        let (mut due, mut frames) = (Batch::default(), frames.into_iter());
+        while frames.len() > 0 {
+            let mut coming = Batch::default();
+            for (nic, frame) in frames.by_ref().take(BATCH) {
+                let pushed = coming.push(frame, nic);
+                debug_assert!(pushed.is_ok());
+            }
+            if let Some(worker) = self.workers.get(at) {
+                worker.sort(&mut coming, Origin::Wire);
+                worker.point(&mut coming);
+            }
+            self.run(at, &mut due, Origin::Wire, now, witness);
+            due = coming;
+        }
+        self.run(at, &mut due, Origin::Wire, now, witness);
     }
 
     fn carry_hand_offs(&mut self, now: Tick, witness: &mut impl Witness) {

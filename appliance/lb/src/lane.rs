@@ -6,10 +6,11 @@ use std::ops::Range;
 use wire::{Family, Frame, Parsed, parse_whole};
 
 use crate::batch::Batch;
-use crate::conn::table::{ConnTable, Probe};
+use crate::conn::table::Probe;
 use crate::family::Balanced;
 use crate::fate::Fates;
 use crate::ids::NicId;
+use crate::sort::Sorted;
 
 /// A packet on its way through the phases.
 #[derive(Clone, Copy, Debug)]
@@ -47,51 +48,27 @@ pub(crate) struct Lane<'b, B> {
     /// By which NIC each of them came.
     pub(crate) nics: &'b [NicId],
     /// Where those that are such packets are looked up.
-    pub(crate) probes: &'b mut [Probe],
+    pub(crate) probes: &'b [Probe],
     pub(crate) fates: &'b mut Fates,
 }
 
 impl<'b, B: Frame> Lane<'b, B> {
-    pub(crate) fn new(
-        places: u32,
-        batch: &'b mut Batch<B>,
-        probes: &'b mut [Probe],
-        fates: &'b mut Fates,
-    ) -> Self {
-        let Batch { frames, nics, .. } = batch;
+    /// The packets of a batch that are in these places.
+    pub(crate) fn of(batch: &'b mut Batch<B>, places: u32) -> Self {
+        let Batch { frames, nics, sorted: Sorted { probes, fates, .. }, .. } = batch;
         Self { places, frames, nics, probes, fates }
-    }
-
-    /// The first place, from `at` on, with a packet of the family.
-    #[inline]
-    pub(crate) fn next(&self, at: usize) -> Option<usize> {
-        let left = u64::from(self.places) >> at;
-        (left != 0).then(|| at + left.trailing_zeros() as usize)
     }
 
     /// The places with a packet of the family, from `at` on.
     pub(crate) fn places_from(&self, at: usize) -> impl Iterator<Item = usize> {
-        let next = |at: usize| self.next(at);
+        let next = |at: usize| next(self.places, at);
         std::iter::successors(next(at), move |at| next(at + 1))
     }
 
     /// The first places, from `at` on, with packets of the family and no others between them.
     #[inline]
     pub(crate) fn run(&self, at: usize) -> Option<Range<usize>> {
-        let start = self.next(at)?;
-        let others = !(u64::from(self.places) >> start);
-        Some(start..start + others.trailing_zeros() as usize)
-    }
-
-    /// Goes on with all look-ups, so that each points at a connection or at none.
-    #[inline(always)]
-    pub(crate) fn point<F: Balanced>(&mut self, conns: &ConnTable<'_, F>) {
-        let mut at = 0;
-        while let Some(run) = self.run(at) {
-            at = run.end;
-            let probes = self.probes.get_mut(run).unwrap_or_default();
-            probes.iter_mut().for_each(|probe| conns.prefetch(probe));
-        }
+        run(self.places, at)
     }
 
     /// The look-up of the packet in a place.
@@ -106,4 +83,19 @@ impl<'b, B: Frame> Lane<'b, B> {
         let parsed = parse_whole(frame.head(), frame.len())?;
         Some(Item::new(at as u8, *nic, parsed, self.probe(at)))
     }
+}
+
+/// The first of some places, a bit for each, from `at` on.
+#[inline]
+fn next(places: u32, at: usize) -> Option<usize> {
+    let left = u64::from(places) >> at;
+    (left != 0).then(|| at + left.trailing_zeros() as usize)
+}
+
+/// The first of some places, a bit for each, from `at` on, that have no others between them.
+#[inline]
+pub(crate) fn run(places: u32, at: usize) -> Option<Range<usize>> {
+    let start = next(places, at)?;
+    let others = !(u64::from(places) >> start);
+    Some(start..start + others.trailing_zeros() as usize)
 }

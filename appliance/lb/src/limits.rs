@@ -30,6 +30,8 @@ pub const PORT_PROBES: u32 = 256;
 /// Ports that are tried for all FULLNAT connections of one batch, so that exhausted ports do not
 /// slow down established connections.
 pub const PORT_PROBES_PER_BATCH: u32 = 512;
+/// Connections that a core's own cache holds, at some hundred bytes each.
+pub const NEAR: u32 = 1 << 15;
 /// Next hops that there can be at once.
 pub const NEXT_HOPS: usize = 1 << 16;
 /// Workers that there can be at most.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use wire::{Eth, FamilyId, Frame, V4, V6};
 use zerocopy::FromBytes;
 
-use crate::batch::{Batch, Origin, Sink};
+use crate::batch::{Batch, Origin, Progress, Sink};
 use crate::conn::ConnRecord;
 use crate::conn::flows::{Cursor, Flows};
 use crate::conn::table::ConnTable;
@@ -28,18 +28,18 @@ use crate::icmp::error::RateLimit;
 use crate::ids::{NicId, Tick, WorkerId};
 use crate::knobs::Knob;
 use crate::lane::Lane;
-use crate::limits::PORT_PROBES_PER_BATCH;
+use crate::limits::{NEAR, PORT_PROBES_PER_BATCH};
 use crate::network::NextHop;
 use crate::persist::templates::Sweep;
 use crate::random::Random;
 use crate::regime::Regime;
 use crate::snapshot::Snapshot;
-use crate::sort::Sorted;
+use crate::sort::{Sorted, Sorter};
 use crate::stage::Stage;
 use crate::steer::local_ports::LocalPorts;
 use crate::steer::{Steering, Wiring};
 use crate::verdict::{DropReason, Verdict};
-use crate::witness::{End, Witness};
+use crate::witness::{Arrival, End, Witness};
 use in_parts::send_in_parts;
 
 /// What a worker is made of.
@@ -83,7 +83,6 @@ pub struct Worker<'m, B> {
     random: Random,
     sweep: Sweep,
     defence: Defence,
-    sorted: Box<Sorted>,
 }
 
 /// Where a listing of a worker's connections goes on.
@@ -120,7 +119,6 @@ impl<'m, B: Frame> Worker<'m, B> {
             random: Random::new(seed, id),
             sweep,
             defence: Defence::new(Random::new(seed, id)),
-            sorted: Box::default(),
         }
     }
 
@@ -195,6 +193,27 @@ impl<'m, B: Frame> Worker<'m, B> {
         self.note_levels();
     }
 
+    /// Sorts a batch from `origin` ahead of its turn, and asks the cache for where the connections
+    /// of its packets are looked up. Takes nothing and changes nothing; to be called early, with
+    /// other work before [`Self::run`].
+    #[inline]
+    pub fn sort(&self, batch: &mut Batch<B>, origin: Origin) {
+        if batch.progress < Progress::Sorted && !batch.is_empty() {
+            batch.progress = Progress::Sorted;
+            let (v4, v6) = (self.v4.conns(), self.v6.conns());
+            Sorter { wiring: &self.wiring, v4, v6, origin }.sort(batch);
+        }
+    }
+
+    /// Goes on with a batch that was sorted ahead of its turn, and asks the cache for connections.
+    #[inline]
+    pub fn point(&self, batch: &mut Batch<B>) {
+        if batch.progress == Progress::Sorted {
+            batch.progress = Progress::Pointed;
+            batch.sorted.point(self.v4.conns(), self.v6.conns());
+        }
+    }
+
     /// Takes a batch through all phases; returns the packets in parts whose first one came, if
     /// there were fragments.
     fn process(
@@ -206,7 +225,12 @@ impl<'m, B: Frame> Worker<'m, B> {
         witness: &mut impl Witness,
     ) -> Option<Come> {
         self.defend(now);
-        let sorted = &mut *self.sorted;
+        self.sort(batch, origin);
+        self.point(batch);
+        for (index, (frame, nic)) in (0..).zip(batch.frames.iter().zip(batch.nics())) {
+            let arrival = || Arrival { worker: self.counters.worker, nic: *nic, origin, now };
+            witness.arrived(index, arrival, frame);
+        }
         let mut waits = Waits::new();
         let mut stage = Stage {
             snapshot: &self.snapshot,
@@ -234,16 +258,14 @@ impl<'m, B: Frame> Worker<'m, B> {
             defence: &mut self.defence,
             witness,
         };
-        stage.sort(batch, (&self.v4, &self.v6), sorted);
-        let Sorted { v4, v6, parts, probes, errors, fates } = sorted;
-        if *v4 != 0 {
-            let lane = Lane::new(*v4, batch, probes, fates);
-            stage.serve(&mut self.v4, lane);
+        let Sorted { v4, v6, parts, .. } = batch.sorted;
+        if v4 != 0 {
+            stage.serve(&mut self.v4, Lane::of(batch, v4));
         }
-        if *v6 != 0 {
-            let lane = Lane::new(*v6, batch, probes, fates);
-            stage.serve(&mut self.v6, lane);
+        if v6 != 0 {
+            stage.serve(&mut self.v6, Lane::of(batch, v6));
         }
+        let Sorted { errors, fates, .. } = &mut batch.sorted;
         for (index, nic) in errors.drain(..) {
             if let Some(frame) = batch.frames.get_mut(usize::from(index)) {
                 let both = (&mut self.v4, &mut self.v6);
@@ -251,11 +273,11 @@ impl<'m, B: Frame> Worker<'m, B> {
             }
         }
         let mut come = None;
-        if *parts != 0 {
+        if parts != 0 {
             let InParts { v4, v6, .. } = &mut self.in_parts;
             let v4 = Known { flows: &mut self.v4, fragments: v4 };
             let v6 = Known { flows: &mut self.v6, fragments: v6 };
-            come = Some(stage.follow(v4, v6, batch, *parts, fates));
+            come = Some(stage.follow(v4, v6, batch, parts));
         }
         self.settle_all(batch, &waits, now, sink, witness);
         come
@@ -323,6 +345,13 @@ impl<'m, B: Frame> Worker<'m, B> {
         self.v4.conns().live() + self.v6.conns().live()
     }
 
+    /// Whether there are so many connections that they are not near: it pays then to [`Self::sort`]
+    /// a batch long before it is served.
+    #[inline]
+    pub fn is_far(&self) -> bool {
+        self.live() > NEAR
+    }
+
     /// Panics if an invariant does not hold: the conservation of frames, tables and wheels.
     #[cfg(any(test, debug_assertions))]
     pub fn check(&self) {
@@ -342,19 +371,20 @@ impl<'m, B: Frame> Worker<'m, B> {
         sink: &mut impl Sink<B>,
         witness: &mut impl Witness,
     ) {
-        if let Some(nic) = self.sorted.fates.take_together(batch.len()) {
+        if let Some(nic) = batch.sorted.fates.take_together(batch.len()) {
             for (index, frame) in (0..).zip(&batch.frames) {
                 witness.settled(index, End::Verdict(Verdict::Transmit(nic)), frame);
             }
             return sink.send(nic, batch);
         }
-        for ((index, nic), frame) in (0..).zip(batch.nics).zip(batch.frames.drain(..)) {
-            match self.sorted.fates.take(index) {
+        let Batch { frames, nics, sorted, .. } = batch;
+        for ((index, nic), frame) in (0..).zip(nics).zip(frames.drain(..)) {
+            match sorted.fates.take(index) {
                 Fate::Settled(verdict @ Verdict::Transmit(_)) => {
                     witness.settled(index, End::Verdict(verdict), &frame);
                     sink.take(frame, verdict);
                 }
-                fate => self.settle((index, nic, frame), fate, waits, now, sink, witness),
+                fate => self.settle((index, *nic, frame), fate, waits, now, sink, witness),
             }
         }
     }

@@ -10,15 +10,14 @@ use wire::{Eth, FlowKey, Frame, Mac, Outcome, V4, V6, parse, parse_plain};
 use zerocopy::FromBytes;
 
 use crate::batch::{Batch, Origin};
-use crate::conn::flows::Flows;
 use crate::conn::table::{ConnTable, Probe};
 use crate::family::Balanced;
 use crate::fate::{Fates, punt};
 use crate::ids::NicId;
+use crate::lane::run;
 use crate::limits::BATCH;
-use crate::stage::Stage;
+use crate::steer::Wiring;
 use crate::verdict::DropReason;
-use crate::witness::{Arrival, Witness};
 
 /// A batch by family, with the fates that are clear.
 #[derive(Debug, Default)]
@@ -79,38 +78,39 @@ enum Class {
     Drop(DropReason),
 }
 
-impl<W: Witness> Stage<'_, W> {
+/// What batches are sorted by.
+pub(crate) struct Sorter<'a, 'm> {
+    pub(crate) wiring: &'a Wiring,
+    pub(crate) v4: &'a ConnTable<'m, V4>,
+    pub(crate) v6: &'a ConnTable<'m, V6>,
+    pub(crate) origin: Origin,
+}
+
+impl Sorter<'_, '_> {
     /// Sorts a batch.
-    pub(crate) fn sort<B: Frame>(
-        &mut self,
-        batch: &Batch<B>,
-        (v4, v6): (&Flows<'_, V4>, &Flows<'_, V6>),
-        sorted: &mut Sorted,
-    ) {
+    #[inline(never)]
+    pub(crate) fn sort<B: Frame>(&self, batch: &mut Batch<B>) {
+        let has_one_door = self.origin != Origin::Wire || batch.is_of_one_nic();
+        let Batch { frames, nics, sorted, .. } = batch;
+        let nics = nics.get(..frames.len()).unwrap_or_default();
         (sorted.v4, sorted.v6, sorted.parts) = (0, 0, 0);
         if self.origin == Origin::Undelivered {
-            return sorted.errors.extend((0..).zip(batch.nics().iter().copied()));
+            return sorted.errors.extend((0..).zip(nics.iter().copied()));
         }
-        for (index, (frame, nic)) in (0..).zip(batch.frames.iter().zip(batch.nics())) {
-            let (worker, origin, now) = (self.counters.worker, self.origin, self.now);
-            let arrival = || Arrival { worker, nic: *nic, origin, now };
-            self.witness.arrived(index, arrival, frame);
-        }
-        let has_one_door = self.origin != Origin::Wire || batch.is_of_one_nic();
         let mut at = 0;
-        while let Some(nic) = batch.nics().get(at) {
-            let until = if has_one_door { batch.len() } else { at + 1 };
-            let frames = batch.frames.get(at..until).unwrap_or_default();
+        while let Some(nic) = nics.get(at) {
+            let until = if has_one_door { frames.len() } else { at + 1 };
             let door = self.door(*nic);
-            let plain = sort_plain(frames, door, v4.conns(), sorted.probes_from(at));
+            let left = frames.get(at..until).unwrap_or_default();
+            let plain = sort_plain(left, door, self.v4, sorted.probes_from(at));
             sorted.v4 |= places(at, plain);
             at += plain;
-            let frames = batch.frames.get(at..until).unwrap_or_default();
-            let plain = sort_plain(frames, door, v6.conns(), sorted.probes_from(at));
+            let left = frames.get(at..until).unwrap_or_default();
+            let plain = sort_plain(left, door, self.v6, sorted.probes_from(at));
             sorted.v6 |= places(at, plain);
             at += plain;
-            if at < until {
-                self.sort_other((v4, v6), batch, at, sorted);
+            if let Some(other) = frames.get(at..until).and_then(<[B]>::first) {
+                self.sort_other(other, (at, *nic), sorted);
                 at += 1;
             }
         }
@@ -126,35 +126,27 @@ impl<W: Witness> Stage<'_, W> {
 
     /// Sorts a frame of which nothing is known yet.
     #[inline(never)]
-    fn sort_other<B: Frame>(
-        &mut self,
-        (v4, v6): (&Flows<'_, V4>, &Flows<'_, V6>),
-        batch: &Batch<B>,
-        at: usize,
-        sorted: &mut Sorted,
-    ) {
-        let Some((frame, nic)) = batch.frames.get(at).zip(batch.nics().get(at)) else {
-            return;
-        };
+    fn sort_other<B: Frame>(&self, frame: &B, (at, nic): (usize, NicId), sorted: &mut Sorted) {
         let (index, place) = (at as u8, places(at, 1));
-        let mut look_up = |probe| sorted.probes.get_mut(at).map(|kept| *kept = probe);
-        let fate = match self.classify(frame, *nic) {
+        let fate = match self.classify(frame, nic) {
             Class::V4(key) => {
-                look_up(v4.conns().probe(&key));
                 sorted.v4 |= place;
-                return;
+                return sorted.probes_from(at).first_mut().into_iter().for_each(|probe| {
+                    *probe = self.v4.probe(&key);
+                });
             }
             Class::V6(key) => {
-                look_up(v6.conns().probe(&key));
                 sorted.v6 |= place;
-                return;
+                return sorted.probes_from(at).first_mut().into_iter().for_each(|probe| {
+                    *probe = self.v6.probe(&key);
+                });
             }
-            Class::Error => return sorted.errors.push((index, *nic)),
+            Class::Error => return sorted.errors.push((index, nic)),
             Class::Part => {
                 sorted.parts |= place;
                 return;
             }
-            Class::Host => punt(self.wiring, *nic),
+            Class::Host => punt(self.wiring, nic),
             Class::Drop(reason) => reason.into(),
         };
         sorted.fates.set(index, fate);
@@ -185,8 +177,26 @@ impl<W: Witness> Stage<'_, W> {
 }
 
 impl Sorted {
+    /// Goes on with all look-ups, so that each points at a connection or at none.
+    #[inline(never)]
+    pub(crate) fn point(&mut self, v4: &ConnTable<'_, V4>, v6: &ConnTable<'_, V6>) {
+        point(self.v4, &mut self.probes, v4);
+        point(self.v6, &mut self.probes, v6);
+    }
+
+    #[inline]
     fn probes_from(&mut self, at: usize) -> &mut [Probe] {
         self.probes.get_mut(at..).unwrap_or_default()
+    }
+}
+
+#[inline]
+fn point<F: Balanced>(places: u32, probes: &mut [Probe], conns: &ConnTable<'_, F>) {
+    let mut at = 0;
+    while let Some(run) = run(places, at) {
+        at = run.end;
+        let probes = probes.get_mut(run).unwrap_or_default();
+        probes.iter_mut().for_each(|probe| conns.prefetch(probe));
     }
 }
 

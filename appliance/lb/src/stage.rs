@@ -65,7 +65,6 @@ impl<'a, W: Witness> Stage<'a, W> {
         flows: &mut Flows<'_, F>,
         mut lane: Lane<'_, B>,
     ) {
-        lane.point(flows.conns());
         self.look_ahead(flows, &lane);
         // A packet may open or end the connection of the next one, so from here on each is served
         // as if it had come alone.

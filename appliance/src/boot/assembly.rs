@@ -10,8 +10,8 @@ use control::config::{self, Config};
 use control::publish::{Inbox, Publisher};
 use crossbeam::queue::ArrayQueue;
 use dpdk::{
-    Consumer, Eal, LcoreThread, Mbuf, Pool, Producer, Region, RingConfig, RingError, RxQueue,
-    Socket, many_to_one,
+    Consumer, Eal, LcoreThread, Mbuf, Pool, Producer, Region, RingConfig, RingError, Socket,
+    many_to_one,
 };
 use lb::catalog::{Catalog, Change};
 use lb::conn::table::ConnTable;
@@ -30,12 +30,13 @@ use super::{BootError, RING_SLOTS, rss};
 use crate::capture::{self, Recorder};
 use crate::cpus::Cpus;
 use crate::host_thread::{HostCounters, HostPort, HostThread};
+use crate::inlets::{Inlet, Inlets};
 use crate::listing::{self, Lister};
 use crate::manage::Links;
 use crate::outlets::{HostPath, Outlets, Way};
 use crate::punt::RateLimit;
 use crate::wires::Wires;
-use crate::worker::{Inlets, PollLoop};
+use crate::worker::PollLoop;
 
 /// Neighbours that wait to be asked for.
 const WANTED_MAX: usize = 1024;
@@ -72,7 +73,7 @@ struct Shared {
 }
 
 /// The receive queues that one worker polls.
-type Polled = Vec<(NicId, RxQueue)>;
+type Polled = Vec<Inlet>;
 
 /// Rings of one kind: who puts frames in, and who takes them out, by worker.
 type Rings = (Vec<Producer>, Vec<Consumer>);
@@ -297,7 +298,7 @@ fn distribute(
     for (nic, port) in (0..).map(NicId).zip(ports) {
         for (index, queue) in port.queues.rx.drain(..).enumerate() {
             if let Some(queues) = receive.get_mut(index % workers) {
-                queues.push((nic, queue));
+                queues.push(Inlet::new(nic, queue));
             }
         }
         let owners = port.queues.tx.len().max(1);

@@ -19,7 +19,7 @@ use crate::conn::Direction;
 use crate::conn::flows::Flows;
 use crate::conn::table::Probe;
 use crate::family::Balanced;
-use crate::fate::{Fate, Fates, punt};
+use crate::fate::{Fate, punt};
 use crate::fragments::{Alone, Fragments, Name, Way};
 use crate::ids::{NicId, WorkerId};
 use crate::lane::Item;
@@ -56,10 +56,10 @@ impl<W: Witness> Stage<'_, W> {
         mut v6: Known<'_, '_, V6>,
         batch: &mut Batch<B>,
         places: u32,
-        fates: &mut Fates,
     ) -> Come {
         let mut come = Come::new();
-        let frames = (0_u8..).zip(batch.frames.iter_mut().zip(&batch.nics));
+        let Batch { frames, nics, sorted, .. } = batch;
+        let frames = (0_u8..).zip(frames.iter_mut().zip(nics));
         for (index, (frame, nic)) in frames.filter(|(index, _)| places >> index & 1 == 1) {
             let fate = match parse(frame.head(), frame.len()) {
                 Outcome::Fragment(Fragment::V4(piece)) => {
@@ -72,7 +72,7 @@ impl<W: Witness> Stage<'_, W> {
                 }
                 _ => DropReason::Bug.into(),
             };
-            fates.set(index, fate);
+            sorted.fates.set(index, fate);
         }
         come
     }
