@@ -285,7 +285,8 @@ impl<P: Plane> Director<P> {
                 if let Some(service) = applied.service {
                     self.figures.zero_service(service);
                 }
-                if let Some(server) = applied.server {
+                if let Some((server, service)) = applied.server {
+                    self.figures.place(server, service);
                     self.figures.zero_server(server);
                 }
                 if let Some((server, thresholds)) = applied.thresholds {

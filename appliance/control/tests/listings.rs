@@ -105,11 +105,11 @@ fn counters_start_at_zero_again_with_a_service_and_with_zero() {
     run(&mut director, "-a -t 192.0.2.1:80 -r 10.0.0.11 -m");
     let service = director.catalog().services().next().unwrap();
     let (slot, server) = (service.id.slot, service.servers[0].id.slot);
-    for counters in [worker.service(slot).unwrap(), worker.server(server).unwrap()] {
-        counters.conns.add(7);
-        counters.requests.packets.add(123_456_789);
-        counters.requests.bytes.add(1_999_999_999);
-    }
+    worker.opened(slot).unwrap().add(7);
+    let counters = worker.server(server).unwrap();
+    counters.conns.add(7);
+    counters.requests.packets.add(123_456_789);
+    counters.requests.bytes.add(1_999_999_999);
     let stats = "\
 Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes
   -> RemoteAddress:Port
@@ -124,7 +124,7 @@ TCP  192.0.2.1:80                        7  123456K        0    1999M        0
     let zeroed = stats.replace("7  123456K        0    1999M", "0        0        0        0");
     assert_eq!(run(&mut director, "-Z -t 192.0.2.1:80"), Reply::done());
     assert_eq!(run(&mut director, line).body, zeroed);
-    worker.service(slot).unwrap().conns.add(5);
+    worker.opened(slot).unwrap().add(5);
     run(&mut director, "-C");
     run(&mut director, "-A -t 192.0.2.1:80 -s rr");
     run(&mut director, "-a -t 192.0.2.1:80 -r 10.0.0.11 -m");

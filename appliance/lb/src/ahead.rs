@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Asks the cache for the rows and counters of the services and servers that a batch goes to, where
-//! there are so many that they would be read from far away one after the other. New connections
-//! have [`crate::foresee`] for that.
+//! Asks the cache for the rows and counters of the servers that a batch goes to, where there are so
+//! many that they would be read from far away one after the other. New connections have
+//! [`crate::foresee`] for that.
 //!
 //! Nothing is decided here: whether a packet is of the connection that its look-up points at is
 //! found out later, when all of it is near.
@@ -19,8 +19,8 @@ use crate::witness::Witness;
 const FEW: usize = 256;
 
 impl<W: Witness> Stage<'_, W> {
-    /// Asks for what packets need of their servers and services; the entries of connections were
-    /// asked for already.
+    /// Asks for what packets need of their servers; the entries of connections were asked for
+    /// already.
     #[inline(always)]
     pub(crate) fn look_ahead<F: Balanced, B: Frame>(
         &self,
@@ -39,14 +39,6 @@ impl<W: Witness> Stage<'_, W> {
                 let slot = conn.server().slot;
                 self.snapshot.servers.get(slot as usize).map(prefetch::read);
                 self.counters.server(slot).map(prefetch::read);
-            }
-        }
-        for at in lane.places_from(0) {
-            if let Some((_, conn)) = flows.candidate(lane.probe(at))
-                && let Some(view) = self.snapshot.server(conn.server())
-                && let Some(service) = view.service
-            {
-                self.counters.service(service).map(prefetch::read);
             }
         }
     }

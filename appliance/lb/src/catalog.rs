@@ -323,7 +323,7 @@ impl Catalog {
         entry.service.servers.insert(0, server.with(options));
         sched::servers_changed(&entry.service, &entry.state);
         let thresholds = Some((id, options.thresholds()));
-        let server = (of != Some(owner)).then_some(id);
+        let server = (of != Some(owner)).then_some((id, owner));
         Ok(Applied { service: None, server, thresholds })
     }
 

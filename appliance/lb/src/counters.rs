@@ -3,9 +3,14 @@
 //!
 //! A worker is the only writer of its [`WorkerCounters`] (a relaxed load and store, no locked
 //! instruction). [`ServerCounts`] is what all workers share. [`Figures`] sums what operators see.
+//!
+//! A packet is counted once, at its server; a connection also at the service that was asked, which
+//! need not be the server's own: two services may share a client's persistence template. So does
+//! the kernel (`ip_vs_conn_stats`, `ip_vs_in_stats`, `ip_vs_out_stats`).
 
 mod figures;
 pub mod last_drops;
+mod membership;
 mod rates;
 mod server_counts;
 
@@ -13,6 +18,7 @@ pub use figures::Figures;
 pub use rates::{ESTIMATE_MS, Rates};
 pub use server_counts::{ServerCounts, Thresholds};
 
+use std::ops::{Add, AddAssign, Sub};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -75,7 +81,31 @@ impl Traffic {
     }
 }
 
-/// One worker's [`Traffic`] of a service or a server: one cache line.
+/// Counters wrap.
+impl Add for Traffic {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.combine(other, u64::wrapping_add)
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// Counters wrap.
+impl Sub for Traffic {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        self.combine(earlier, u64::wrapping_sub)
+    }
+}
+
+/// One worker's [`Traffic`] of a server: one cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct TrafficCounters {
@@ -229,14 +259,13 @@ pub struct WorkerCounters {
     pub defence: Counter,
     /// Next hops that were sent to.
     pub next_hops: NextHopUse,
-    services: Box<[TrafficCounters]>,
+    opened: Box<[Counter]>,
     servers: Box<[TrafficCounters]>,
 }
 
 impl WorkerCounters {
     /// Zeroed counters for one worker.
     pub fn new(worker: WorkerId, limits: &Limits) -> Arc<Self> {
-        let zeroed = |n: u32| (0..n).map(|_| TrafficCounters::default()).collect();
         Arc::new(Self {
             worker,
             frames: FrameCounters::default(),
@@ -247,8 +276,8 @@ impl WorkerCounters {
             recycled: Counter::default(),
             defence: Counter::default(),
             next_hops: NextHopUse::default(),
-            services: zeroed(limits.services),
-            servers: zeroed(limits.servers),
+            opened: (0..limits.services).map(|_| Counter::default()).collect(),
+            servers: (0..limits.servers).map(|_| TrafficCounters::default()).collect(),
         })
     }
 
@@ -258,22 +287,16 @@ impl WorkerCounters {
         self.last_drops.note(reason, nic, now, frame);
     }
 
-    /// The counters of all services, by slot.
-    #[inline]
-    pub fn services(&self) -> &[TrafficCounters] {
-        &self.services
-    }
-
     /// The counters of all servers, by slot.
     #[inline]
     pub fn servers(&self) -> &[TrafficCounters] {
         &self.servers
     }
 
-    /// The counters of the service in `slot`.
+    /// Connections that were asked of the service in `slot` and scheduled.
     #[inline]
-    pub fn service(&self, slot: u32) -> Option<&TrafficCounters> {
-        self.services.get(slot as usize)
+    pub fn opened(&self, slot: u32) -> Option<&Counter> {
+        self.opened.get(slot as usize)
     }
 
     /// The counters of the server in `slot`.

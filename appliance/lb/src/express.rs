@@ -55,8 +55,7 @@ struct Tables<'a> {
     servers: &'a [ServerView],
     next_hops: NextHops<'a>,
     sent_to: &'a NextHopUse,
-    of_services: &'a [TrafficCounters],
-    of_servers: &'a [TrafficCounters],
+    counters: &'a [TrafficCounters],
 }
 
 impl<W: Witness> Stage<'_, W> {
@@ -98,8 +97,7 @@ impl<W: Witness> Stage<'_, W> {
             servers: &snapshot.servers,
             next_hops: snapshot.network.next_hops(),
             sent_to: &counters.next_hops,
-            of_services: counters.services(),
-            of_servers: counters.servers(),
+            counters: counters.servers(),
         };
         let frames = lane.frames.get_mut(run.clone()).unwrap_or_default();
         let probes = lane.probes.get(run.clone()).unwrap_or_default();
@@ -163,8 +161,7 @@ impl<W: Witness> Stage<'_, W> {
             return None;
         }
         let id = conn.server();
-        let view = server(tables.servers, id)?;
-        let service = view.service?;
+        let view = server(tables.servers, id).filter(|view| view.in_service)?;
         let hop = tables.next_hops.place(&action.next_hop)?;
         if TUNNELS {
             let outer = view.outer.as_ref()?;
@@ -188,10 +185,8 @@ impl<W: Witness> Stage<'_, W> {
         conn.go_on(usual, direction);
         self.tell(conn, index, direction, Fact::Tracked);
         self.tell_way(index, (conn.action(direction), direction), Some(view), &Ok(hop));
-        for counters in
-            [tables.of_services.get(service as usize), tables.of_servers.get(id.slot as usize)]
-        {
-            counters.into_iter().for_each(|all| all.way(direction).add(said.ip_len.into()));
+        if let Some(counters) = tables.counters.get(id.slot as usize) {
+            counters.way(direction).add(said.ip_len.into());
         }
         tables.sent_to.mark(place);
         Some(hop)

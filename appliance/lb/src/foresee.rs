@@ -116,8 +116,8 @@ impl<'a, W: Witness> Stage<'a, W> {
         }
         for service in foreseen() {
             sched::prefetch(service);
-            if let Some(counters) = self.counters.service(service.id.slot) {
-                prefetch::read(counters);
+            if let Some(opened) = self.counters.opened(service.id.slot) {
+                prefetch::read(opened);
             }
         }
         let servers = &self.snapshot.servers;

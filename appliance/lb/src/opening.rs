@@ -114,10 +114,9 @@ impl<'a, W: Witness> Stage<'a, W> {
                 let hit = (id, Direction::Request);
                 let opened = |new| Fact::Opened(Meeting { state: State::None, ..new });
                 self.tell_of(flows, item, hit, opened);
-                self.traffic(service, conn.server().slot, |counters| {
-                    counters.conns.add(1);
-                    counters.way(Direction::Request).add(parsed.ip_len() as u64);
-                });
+                let slot = conn.server().slot;
+                self.count_opening(service, slot);
+                self.count_packet(slot, Direction::Request, parsed.ip_len() as u64);
                 if once {
                     return Err(self.serve_once(flows, item, (hit, server), frame));
                 }

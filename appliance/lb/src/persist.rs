@@ -94,7 +94,7 @@ impl Persister<'_> {
     fn is_valid(&self, server: ServerId) -> bool {
         let view = self.snapshot.server(server);
         let leaves = self.snapshot.knobs.is_on(Knob::ExpireQuiescentTemplate);
-        view.is_some_and(|view| view.service.is_some() && !(leaves && view.weight == 0))
+        view.is_some_and(|view| view.in_service && !(leaves && view.weight == 0))
     }
 }
 

@@ -125,8 +125,8 @@ pub(crate) fn server(servers: &[ServerView], id: ServerId) -> Option<&ServerView
 pub struct ServerView {
     /// Which of the servers that lived in the slot.
     pub generation: u32,
-    /// Slot of its service; none for a removed server, whose connections' packets are dropped.
-    pub service: Option<u32>,
+    /// Whether it is in its service: requests to a removed one are dropped, replies not counted.
+    pub in_service: bool,
     /// The tunnel to it, whatever its mode is; none without a source address towards it.
     pub outer: Option<Outer>,
     /// Place in its service's list, the head being 0.

@@ -169,28 +169,35 @@ impl<'a, W: Witness> Stage<'a, W> {
     ) -> Result<Option<&'a ServerView>, DropReason> {
         let server = flows.conns().conn(id).ok_or(DropReason::Bug)?.server();
         let view = self.snapshot.server(server);
-        let service = view.and_then(|view| view.service);
-        if service.is_none() && direction == Direction::Request {
+        let in_service = view.is_some_and(|view| view.in_service);
+        if !in_service && direction == Direction::Request {
             return Err(DropReason::ServerRemoved);
         }
         let (flags, bytes) = (item.parsed.tcp_flags(), item.parsed.ip_len() as u64);
         flows.track(id, direction, flags, &self.regime);
-        if let Some(service) = service {
-            self.count_packet(service, server.slot, direction, bytes);
+        if in_service {
+            self.count_packet(server.slot, direction, bytes);
         }
         Ok(view)
     }
 
     #[inline(always)]
-    pub(crate) fn count_packet(&self, service: u32, server: u32, way: Direction, bytes: u64) {
-        self.traffic(service, server, |counters| counters.way(way).add(bytes));
+    pub(crate) fn count_packet(&self, server: u32, way: Direction, bytes: u64) {
+        self.traffic(server, |counters| counters.way(way).add(bytes));
+    }
+
+    /// Counts a connection at the service that was asked for it and at the server that got it,
+    /// which may be another service's.
+    #[inline(always)]
+    pub(crate) fn count_opening(&self, service: u32, server: u32) {
+        if let Some(opened) = self.counters.opened(service) {
+            opened.add(1);
+        }
+        self.traffic(server, |counters| counters.conns.add(1));
     }
 
     #[inline(always)]
-    pub(crate) fn traffic(&self, service: u32, server: u32, count: impl Fn(&TrafficCounters)) {
-        if let Some(counters) = self.counters.service(service) {
-            count(counters);
-        }
+    pub(crate) fn traffic(&self, server: u32, count: impl FnOnce(&TrafficCounters)) {
         if let Some(counters) = self.counters.server(server) {
             count(counters);
         }

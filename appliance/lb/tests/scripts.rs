@@ -96,6 +96,7 @@ scripts! {
     persistence_half_open
     persistence_marks
     persistence_server_gone
+    persistence_shared
     persistence_sip
     persistence_workers
     port_reuse_after_time_wait

@@ -56,9 +56,8 @@ impl Summary {
         let sum = |pick: fn(&WorkerCounters) -> &Counter| -> u64 {
             workers().map(|worker| pick(worker).value()).sum()
         };
-        let services = |worker: &WorkerCounters| -> u64 {
-            let counted = (0..config.capacity.services).map_while(|slot| worker.service(slot));
-            counted.map(|counters| counters.conns.value()).sum()
+        let opened = |worker: &WorkerCounters| -> u64 {
+            worker.servers().iter().map(|server| server.conns.value()).sum()
         };
         let nics = config.nics.iter().zip(sent).map(|(nic, sent)| NicSummary {
             name: nic.name.clone(),
@@ -72,7 +71,7 @@ impl Summary {
             punted: sum(|worker| &worker.frames.punted),
             dropped: dropped.filter(|(_, count)| *count != 0).collect(),
             handed_off: sum(|worker| &worker.frames.handed_off),
-            opened: workers().map(|worker| services(worker)).sum(),
+            opened: workers().map(|worker| opened(worker)).sum(),
             expired: sum(|worker| &worker.expired),
             live: sum(|worker| &worker.connections),
             cut_short: arrivals.cut_short,

@@ -102,11 +102,11 @@ pointsman_service_bytes_total{protocol="tcp",vip="192.0.2.1",port="80",direction
 pointsman_service_bytes_total{protocol="tcp",vip="192.0.2.1",port="80",direction="out"} 4500
 pointsman_service_bytes_total{protocol="udp",vip="2001:db8::1",port="53",direction="in"} 0
 pointsman_service_bytes_total{protocol="udp",vip="2001:db8::1",port="53",direction="out"} 0
-pointsman_server_connections_total{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080"} 0
-pointsman_server_packets_total{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080",direction="in"} 0
-pointsman_server_packets_total{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080",direction="out"} 0
-pointsman_server_bytes_total{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080",direction="in"} 0
-pointsman_server_bytes_total{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080",direction="out"} 0
+pointsman_server_connections_total{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080"} 1
+pointsman_server_packets_total{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080",direction="in"} 2
+pointsman_server_packets_total{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080",direction="out"} 3
+pointsman_server_bytes_total{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080",direction="in"} 120
+pointsman_server_bytes_total{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080",direction="out"} 4500
 pointsman_server_active_connections{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080"} 0
 pointsman_server_inactive_connections{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080"} 0
 pointsman_server_weight{protocol="tcp",vip="192.0.2.1",port="80",server="10.0.0.11",server_port="8080"} 3
@@ -127,9 +127,13 @@ pointsman_host_lost_total{direction="from"} 2
 #[test]
 fn page_shows_each_counter_under_its_name_and_labels() {
     let catalog = catalog();
-    let figures = figures(&[(9, 7)]);
+    let mut figures = figures(&[(9, 7)]);
     let web = catalog.services().find(|service| service.key.port() == 80).expect("the service");
-    let counters = figures.workers()[0].service(web.id.slot).expect("its counters");
+    let server = web.servers[0].id;
+    figures.place(server, web.id);
+    let worker = &figures.workers()[0];
+    worker.opened(web.id.slot).expect("its counter").add(1);
+    let counters = worker.server(server.slot).expect("its counters");
     counters.conns.add(1);
     counters.requests.packets.add(2);
     counters.replies.packets.add(3);

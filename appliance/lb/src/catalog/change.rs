@@ -46,9 +46,9 @@ pub enum Change {
 pub struct Applied {
     /// The service that was added.
     pub service: Option<ServiceId>,
-    /// The server that was added, unless it came back to the service it was removed from: only
-    /// then do its figures go on (`ip_vs_ctl.c: __ip_vs_update_dest`).
-    pub server: Option<ServerId>,
+    /// The server that was added and its service, unless it came back to the service it was
+    /// removed from: only then do its figures go on (`ip_vs_ctl.c: __ip_vs_update_dest`).
+    pub server: Option<(ServerId, ServiceId)>,
     /// The server that was added or edited, and the thresholds it has now; to be set with
     /// [`ServerCounts::set_thresholds`](crate::counters::ServerCounts::set_thresholds).
     pub thresholds: Option<(ServerId, Thresholds)>,

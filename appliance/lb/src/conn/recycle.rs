@@ -96,7 +96,7 @@ impl<F: Balanced> Flows<'_, F> {
         self.looks.next = (id.0 + 1) % self.conns().capacity().max(1);
         let has_server = |conn: &Conn<F>| {
             let server = snapshot.server(conn.server());
-            server.is_some_and(|server| server.service.is_some())
+            server.is_some_and(|server| server.in_service)
         };
         let conn = self.conns().conn(id).filter(|conn| conn.is_live());
         if conn.is_some_and(|conn| !has_server(conn)) {

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What operators see: sums over all workers since the last zero point, and rates.
 //!
-//! Rates are estimated on the management core, from what the workers count anyway: every two
-//! seconds for each service and server, a twentieth of them at a time, so that no turn is long.
+//! The packets of a service are the sum over its servers, those included that it had. Rates are
+//! estimated on the management core, from what the workers count anyway: every two seconds for
+//! each service and server, a twentieth of them at a time, so that turns are short.
 
 use std::sync::Arc;
 
+use super::membership::Membership;
 use super::rates::{Average, PARTS};
-use super::{Rates, ServerCounts, Traffic, TrafficCounters, WorkerCounters};
+use super::{Rates, ServerCounts, Traffic, WorkerCounters};
 use crate::ids::{ServerId, ServiceId};
 use crate::limits::Limits;
 use crate::verdict::DropReason;
@@ -17,6 +19,7 @@ use crate::verdict::DropReason;
 pub struct Figures {
     workers: Vec<Arc<WorkerCounters>>,
     counts: Arc<ServerCounts>,
+    membership: Membership,
     services: Vec<Meter>,
     servers: Vec<Meter>,
     /// Which twentieth is estimated next.
@@ -32,7 +35,7 @@ struct Meter {
 }
 
 impl Figures {
-    /// The figures of these workers.
+    /// The figures of these workers; no server has its place yet, see [`Self::place`].
     pub fn new(
         workers: Vec<Arc<WorkerCounters>>,
         counts: Arc<ServerCounts>,
@@ -41,6 +44,7 @@ impl Figures {
         Self {
             workers,
             counts,
+            membership: Membership::new(limits),
             services: vec![Meter::default(); limits.services as usize],
             servers: vec![Meter::default(); limits.servers as usize],
             part: 0,
@@ -60,7 +64,7 @@ impl Figures {
 
     /// Traffic of a service since its zero point.
     pub fn service(&self, id: ServiceId) -> Traffic {
-        let now = service_sum(&self.workers, id.slot);
+        let now = service_sum(&self.workers, &self.membership, id.slot);
         self.shown(self.services.get(id.slot as usize), now)
     }
 
@@ -80,9 +84,16 @@ impl Figures {
         self.servers.get(id.slot as usize).map_or(Rates::default(), |meter| meter.average.rates())
     }
 
+    /// Lets a server that was added count for its service from now on; what was counted in its
+    /// place before stays with the service that it was counted for.
+    pub fn place(&mut self, server: ServerId, service: ServiceId) {
+        let counted = server_sum(&self.workers, server.slot);
+        self.membership.place(server.slot, service.slot, counted);
+    }
+
     /// Sets the zero point of a service to now, and its rates to 0.
     pub fn zero_service(&mut self, id: ServiceId) {
-        let sum = service_sum(&self.workers, id.slot);
+        let sum = service_sum(&self.workers, &self.membership, id.slot);
         if let Some(meter) = self.services.get_mut(id.slot as usize) {
             *meter = Meter { zero: sum, average: Average::from(sum) };
         }
@@ -103,9 +114,9 @@ impl Figures {
         if !runs {
             return;
         }
-        let Self { workers, services, servers, part, .. } = self;
+        let Self { workers, membership, services, servers, part, .. } = self;
         for (slot, meter) in twentieth(services, *part) {
-            meter.average.sample(service_sum(workers, slot));
+            meter.average.sample(service_sum(workers, membership, slot));
         }
         for (slot, meter) in twentieth(servers, *part) {
             meter.average.sample(server_sum(workers, slot));
@@ -121,7 +132,7 @@ impl Figures {
     fn shown(&self, meter: Option<&Meter>, now: Traffic) -> Traffic {
         let Some(meter) = meter else { return now };
         let seen = if self.estimates { now } else { meter.average.sampled() };
-        seen.combine(meter.zero, u64::wrapping_sub)
+        seen - meter.zero
     }
 }
 
@@ -132,18 +143,13 @@ fn twentieth(meters: &mut [Meter], part: usize) -> impl Iterator<Item = (u32, &m
     (first as u32..).zip(meters.iter_mut().skip(first).take(size))
 }
 
-fn service_sum(workers: &[Arc<WorkerCounters>], slot: u32) -> Traffic {
-    sum(workers, |worker| worker.service(slot))
+fn service_sum(workers: &[Arc<WorkerCounters>], membership: &Membership, slot: u32) -> Traffic {
+    let opened = workers.iter().filter_map(|worker| worker.opened(slot));
+    let conns = opened.fold(0, |sum: u64, counter| sum.wrapping_add(counter.value()));
+    Traffic { conns, ..membership.sum(slot, |server| server_sum(workers, server)) }
 }
 
 fn server_sum(workers: &[Arc<WorkerCounters>], slot: u32) -> Traffic {
-    sum(workers, |worker| worker.server(slot))
-}
-
-fn sum<'a>(
-    workers: &'a [Arc<WorkerCounters>],
-    at: impl Fn(&'a WorkerCounters) -> Option<&'a TrafficCounters>,
-) -> Traffic {
-    let each = workers.iter().filter_map(|worker| at(worker));
-    each.fold(Traffic::default(), |sum, counters| sum.combine(counters.read(), u64::wrapping_add))
+    let each = workers.iter().filter_map(|worker| worker.server(slot));
+    each.fold(Traffic::default(), |sum, counters| sum + counters.read())
 }

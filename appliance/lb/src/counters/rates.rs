@@ -40,7 +40,7 @@ const BYTE_SCALE: u32 = 5;
 impl Average {
     /// Takes a sample, two seconds after the one before.
     pub(super) fn sample(&mut self, now: Traffic) {
-        let passed = now.combine(self.sampled, u64::wrapping_sub);
+        let passed = now - self.sampled;
         let of = |scale| move |average, passed| towards(average, passed, scale);
         let packets = self.scaled.combine(passed, of(PACKET_SCALE));
         let bytes = self.scaled.combine(passed, of(BYTE_SCALE));

@@ -211,14 +211,14 @@ impl<W: Witness> Stage<'_, W> {
         self.tell_of(flows, &item, hit, Fact::Found);
         let server = flows.conns().conn(hit.0).ok_or(DropReason::Bug)?.server();
         let view = self.snapshot.server(server);
-        let service = view.and_then(|view| view.service);
-        if service.is_none() && hit.1 == Direction::Request {
+        let in_service = view.is_some_and(|view| view.in_service);
+        if !in_service && hit.1 == Direction::Request {
             return Err(DropReason::ServerRemoved.into());
         }
-        if let Some(service) = service {
+        if in_service {
             // One packet, and each of its bytes once, as if it had come whole.
             let octets = part.piece.len.into();
-            self.traffic(service, server.slot, |counters| counters.way(hit.1).bytes.add(octets));
+            self.traffic(server.slot, |counters| counters.way(hit.1).bytes.add(octets));
         }
         let fate = self.forward(flows, &item, hit, view, frame)?;
         Ok(renumbered(&part.piece, id, fate, frame))
@@ -232,15 +232,14 @@ impl<W: Witness> Stage<'_, W> {
         id: Option<u32>,
         frame: &mut B,
     ) -> Result<Fate, Fate> {
-        let view = self.snapshot.server(server);
-        let service = view.and_then(|view| view.service).ok_or(DropReason::ServerRemoved)?;
+        let view = self.snapshot.server(server).filter(|view| view.in_service);
+        let view = view.ok_or(DropReason::ServerRemoved)?;
         let octets = part.piece.len.into();
-        self.traffic(service, server.slot, |counters| {
-            counters.requests.bytes.add(octets);
-        });
+        self.traffic(server.slot, |counters| counters.requests.bytes.add(octets));
         let parsed = part.piece.later(action.tuple.sport, action.tuple.dport);
         let item = Item::new(part.index, part.nic, parsed, Probe::default());
-        let fate = self.apply(&item, (&mut action, traits), Direction::Request, view, frame)?;
+        let way = Direction::Request;
+        let fate = self.apply(&item, (&mut action, traits), way, Some(view), frame)?;
         Ok(renumbered(&part.piece, id, fate, frame))
     }
 

@@ -143,13 +143,13 @@ impl<'a, W: Witness> Stage<'a, W> {
         direction: Direction,
     ) -> Result<Option<&'a ServerView>, Fate> {
         let view = self.snapshot.server(server);
-        let service = view.and_then(|view| view.service);
-        if service.is_none() && direction == Direction::Request {
+        let in_service = view.is_some_and(|view| view.in_service);
+        if !in_service && direction == Direction::Request {
             return Err(DropReason::ServerRemoved.into());
         }
-        if let Some(service) = service {
+        if in_service {
             let octets = error.header.packet_len as u64;
-            self.count_packet(service, server.slot, direction, octets);
+            self.count_packet(server.slot, direction, octets);
         }
         Ok(view)
     }

@@ -29,7 +29,7 @@ pub(super) fn following(
     let mut put = |id: ServerId, row: ServerView| {
         let index = id.slot as usize;
         if rows.len() <= index {
-            rows.resize(index + 1, ServerView { generation: 0, service: None, ..row });
+            rows.resize(index + 1, ServerView { generation: 0, in_service: false, ..row });
         }
         if let Some(place) = rows.get_mut(index) {
             *place = row;
@@ -58,7 +58,7 @@ fn row(
 ) -> ServerView {
     let view = ServerView {
         generation: server.id.generation,
-        service: Some(entry.service.id.slot),
+        in_service: true,
         outer: None,
         position,
         mode: server.options.mode,
@@ -78,7 +78,7 @@ fn row(
 /// A row with what the routes and neighbours say about its server.
 pub(super) fn placed(view: ServerView, network: &NetworkView) -> ServerView {
     let ServerView { address, tunnel, clients, .. } = view;
-    if view.service.is_none() {
+    if !view.in_service {
         return view;
     }
     let source = match address {
@@ -94,7 +94,7 @@ pub(super) fn placed(view: ServerView, network: &NetworkView) -> ServerView {
 /// more need not be looked for: its place says so.
 pub(super) fn are_nearer(rows: &[ServerView], network: &NetworkView) -> bool {
     let is_unknown =
-        |view: &&ServerView| view.service.is_some() && network.next_hop(view.next_hop).is_none();
+        |view: &&ServerView| view.in_service && network.next_hop(view.next_hop).is_none();
     let mut unknown = rows.iter().filter(is_unknown);
     unknown.any(|view| network.resolve_ip(view.address).is_ok())
 }
@@ -102,7 +102,7 @@ pub(super) fn are_nearer(rows: &[ServerView], network: &NetworkView) -> bool {
 fn removed(id: ServerId, key: &ServerKey) -> ServerView {
     ServerView {
         generation: id.generation,
-        service: None,
+        in_service: false,
         outer: None,
         position: 0,
         mode: ForwardMode::Direct,

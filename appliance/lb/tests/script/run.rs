@@ -412,7 +412,6 @@ impl Run {
 
 /// Sums over all workers, by the names that scripts use.
 fn counters(lab: &mut Lab) -> BTreeMap<&'static str, i64> {
-    let services = lab.plan().limits.services;
     let figures = lab.ensemble().figures();
     let mut sums = BTreeMap::new();
     for worker in figures.workers() {
@@ -429,8 +428,8 @@ fn counters(lab: &mut Lab) -> BTreeMap<&'static str, i64> {
             ("expired", &worker.expired),
         ];
         let named = named.map(|(name, counter)| (name, counter.value()));
-        let admitted = (0..services).filter_map(|slot| worker.service(slot));
-        let admitted = ("admitted", admitted.map(|counters| counters.conns.value()).sum());
+        let admitted = worker.servers().iter().map(|server| server.conns.value());
+        let admitted = ("admitted", admitted.sum());
         let reasons = DropReason::ALL.iter();
         let dropped = reasons.map(|reason| (reason.name(), frames.dropped(*reason)));
         for (name, value) in named.into_iter().chain([admitted]).chain(dropped) {

@@ -55,11 +55,11 @@ impl<W: Witness> Stage<'_, W> {
         let Opening { conn, server: view, service, template, once, .. } = opening;
         let server = conn.server();
         let id = flows.expect((conn, template), &self.regime)?;
-        self.traffic(service, server.slot, |counters| counters.conns.add(1));
+        self.count_opening(service, server.slot);
         let way = Direction::Request;
         self.witness.note(index, || Fact::Opened(Meeting::of(&conn, way, self.snapshot, self.now)));
         let octets = error.header.packet_len as u64;
-        self.count_packet(service, server.slot, way, octets);
+        self.count_packet(server.slot, way, octets);
         let about = About { index, key: *key, id, direction: way };
         let fate = self.forward_error(flows, error, &about, Some(view), frame);
         if once {
