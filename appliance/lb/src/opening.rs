@@ -114,9 +114,7 @@ impl<'a, W: Witness> Stage<'a, W> {
                 let hit = (id, Direction::Request);
                 let opened = |new| Fact::Opened(Meeting { state: State::None, ..new });
                 self.tell_of(flows, item, hit, opened);
-                let slot = conn.server().slot;
-                self.count_opening(service, slot);
-                self.count_packet(slot, Direction::Request, parsed.ip_len() as u64);
+                self.count_opening(service, conn.server().slot, parsed.ip_len() as u64);
                 if once {
                     return Err(self.serve_once(flows, item, (hit, server), frame));
                 }

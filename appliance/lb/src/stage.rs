@@ -186,14 +186,17 @@ impl<'a, W: Witness> Stage<'a, W> {
         self.traffic(server, |counters| counters.way(way).add(bytes));
     }
 
-    /// Counts a connection at the service that was asked for it and at the server that got it,
-    /// which may be another service's.
+    /// Counts a connection and its first packet: the connection at the service that was asked for
+    /// it too, which may be another one than the server's own.
     #[inline(always)]
-    pub(crate) fn count_opening(&self, service: u32, server: u32) {
+    pub(crate) fn count_opening(&self, service: u32, server: u32, bytes: u64) {
         if let Some(opened) = self.counters.opened(service) {
             opened.add(1);
         }
-        self.traffic(server, |counters| counters.conns.add(1));
+        self.traffic(server, |counters| {
+            counters.conns.add(1);
+            counters.requests.add(bytes);
+        });
     }
 
     #[inline(always)]

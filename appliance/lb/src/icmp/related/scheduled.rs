@@ -55,11 +55,9 @@ impl<W: Witness> Stage<'_, W> {
         let Opening { conn, server: view, service, template, once, .. } = opening;
         let server = conn.server();
         let id = flows.expect((conn, template), &self.regime)?;
-        self.count_opening(service, server.slot);
+        self.count_opening(service, server.slot, error.header.packet_len as u64);
         let way = Direction::Request;
         self.witness.note(index, || Fact::Opened(Meeting::of(&conn, way, self.snapshot, self.now)));
-        let octets = error.header.packet_len as u64;
-        self.count_packet(server.slot, way, octets);
         let about = About { index, key: *key, id, direction: way };
         let fate = self.forward_error(flows, error, &about, Some(view), frame);
         if once {
