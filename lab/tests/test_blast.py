@@ -27,7 +27,7 @@ memory_mb = 128
 [workers]
 idle = 50
 [connections]
-capacity = 16384
+capacity = 65536
 [[nic]]
 name = "wan"
 device = "net_memif0,role=server,socket={folder}/wan.sock,socket-abstract=no,mac={wan_mac}"
@@ -109,12 +109,13 @@ def memory(folder: Path, number: int, name: str, mac: str) -> str:
             f"rsize={RSIZE},mac={mac}")
 
 
-def blast(folder: Path, *options: str, nics: list[str] | None = None, check: bool = True) -> dict:
+def blast(folder: Path, *options: str, nics: list[str] | None = None, check: bool = True,
+          flows: int = 500, rate: str = "4kpps") -> dict:
     """Runs the generator, on both memories unless told otherwise; returns its JSON. Exit status 1
     says that something was lost."""
     result = folder / "result.json"
     run(BLAST, *(nics or wan(folder) + lan(folder)), "--idle-us", "50", "--verify", "1",
-        "--no-loss", "--flows", "500", "--rate", "4kpps", "--open-rate", "4kpps",
+        "--no-loss", "--flows", str(flows), "--rate", rate, "--open-rate", "4kpps",
         "--json", str(result), *options, check=check)
     return json.loads(result.read_text())
 
@@ -139,6 +140,18 @@ def test_nat_both_ways_brings_every_frame_back(director, options):
     for opening in result["opening"]:
         whole(opening, 500)
     assert len(result["opening"]) == (2 if "tcp" in options else 0)
+
+
+def test_beyond_what_is_near_every_frame_comes_back_in_order(director):
+    """With more than 32768 connections a batch is served a turn after it was received; the tests
+    that follow meet the same director."""
+    result = blast(director, "--vip", "192.0.2.1", "--reflect", "--packets", "80000",
+                   flows=40000, rate="20kpps")
+    whole(result["trials"][0], 80000)
+    assert result["trials"][0]["reflected"] == 80000
+    listed = run(POINTSMAN, "ctl", "--socket", f"{director}/control.sock",
+                 "-L", "-n", "-u", "192.0.2.1:80").stdout
+    assert int(listed.rsplit(maxsplit=1)[1]) >= 40000, listed
 
 
 def test_servers_alone_answer_clients_alone(director):
