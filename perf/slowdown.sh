@@ -14,8 +14,8 @@ stage=${1:-hash}
 # The file of a stage, and the beginning of a function in it that each packet passes.
 case $stage in
     hash) file=appliance/lb/src/hash.rs function='fn bytes_of(' ;;
-    conn) file=appliance/lb/src/conn.rs function='pub fn refresh(' ;;
-    network) file=appliance/lb/src/network.rs function='pub fn next_hop(' ;;
+    conn) file=appliance/lb/src/conn.rs function='pub(crate) fn go_on(' ;;
+    network) file=appliance/lb/src/network.rs function='pub(crate) fn place(' ;;
     *)
         echo "usage: $0 [hash|conn|network]" >&2
         exit 2

@@ -55,6 +55,8 @@ struct Tables<'a> {
     servers: &'a [ServerView],
     next_hops: NextHops<'a>,
     sent_to: &'a NextHopUse,
+    /// Whether anything was learned of any way to a tunnel server.
+    knows_paths: bool,
     counters: &'a [TrafficCounters],
 }
 
@@ -97,6 +99,7 @@ impl<W: Witness> Stage<'_, W> {
             servers: &snapshot.servers,
             next_hops: snapshot.network.next_hops(),
             sent_to: &counters.next_hops,
+            knows_paths: TUNNELS && self.counts.paths().any(),
             counters: counters.servers(),
         };
         let frames = lane.frames.get_mut(run.clone()).unwrap_or_default();
@@ -165,7 +168,7 @@ impl<W: Witness> Stage<'_, W> {
         let hop = tables.next_hops.place(&action.next_hop)?;
         if TUNNELS {
             let outer = view.outer.as_ref()?;
-            if !self.fits_tunnel(frame.len(), outer, hop) {
+            if !self.fits_tunnel(frame.len(), outer, hop, tables.knows_paths) {
                 return None;
             }
             outer.make_room(frame, said.ip_len as usize).ok()?;

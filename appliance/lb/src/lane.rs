@@ -42,7 +42,9 @@ impl<F: Family> Item<F> {
 #[derive(Debug)]
 pub(crate) struct Lane<'b, B> {
     /// Which frames of the batch are such packets, a bit for each.
-    pub(crate) places: u32,
+    places: u32,
+    /// Which of these are [plain](wire::Plain).
+    plain: u32,
     /// All frames of the batch.
     pub(crate) frames: &'b mut [B],
     /// By which NIC each of them came.
@@ -55,8 +57,8 @@ pub(crate) struct Lane<'b, B> {
 impl<'b, B: Frame> Lane<'b, B> {
     /// The packets of a batch that are in these places.
     pub(crate) fn of(batch: &'b mut Batch<B>, places: u32) -> Self {
-        let Batch { frames, nics, sorted: Sorted { probes, fates, .. }, .. } = batch;
-        Self { places, frames, nics, probes, fates }
+        let Batch { frames, nics, sorted: Sorted { probes, fates, plain, .. }, .. } = batch;
+        Self { places, plain: places & *plain, frames, nics, probes, fates }
     }
 
     /// The places with a packet of the family, from `at` on.
@@ -65,10 +67,13 @@ impl<'b, B: Frame> Lane<'b, B> {
         std::iter::successors(next(at), move |at| next(at + 1))
     }
 
-    /// The first places, from `at` on, with packets of the family and no others between them.
+    /// The first packet of the family from `at` on, and those behind it as far as all are plain;
+    /// none if it is not plain itself.
     #[inline]
     pub(crate) fn run(&self, at: usize) -> Option<Range<usize>> {
-        run(self.places, at)
+        let first = next(self.places, at)?;
+        let plain = run(self.plain, first).filter(|run| run.start == first);
+        Some(plain.unwrap_or(first..first))
     }
 
     /// The look-up of the packet in a place.

@@ -26,6 +26,8 @@ pub(crate) struct Sorted {
     pub(crate) v4: u32,
     /// Packets of IPv6 that are to be balanced, a bit for each.
     pub(crate) v6: u32,
+    /// Those of either that are [plain](wire::Plain), a bit for each.
+    pub(crate) plain: u32,
     /// Fragments, a bit for each.
     pub(crate) parts: u32,
     /// The look-ups of the packets to be balanced.
@@ -93,11 +95,11 @@ impl Sorter<'_, '_> {
         let has_one_door = self.origin != Origin::Wire || batch.is_of_one_nic();
         let Batch { frames, nics, sorted, .. } = batch;
         let nics = nics.get(..frames.len()).unwrap_or_default();
-        (sorted.v4, sorted.v6, sorted.parts) = (0, 0, 0);
+        (sorted.v4, sorted.v6, sorted.plain, sorted.parts) = (0, 0, 0, 0);
         if self.origin == Origin::Undelivered {
             return sorted.errors.extend((0..).zip(nics.iter().copied()));
         }
-        let mut at = 0;
+        let (mut at, mut others) = (0, 0);
         while let Some(nic) = nics.get(at) {
             let until = if has_one_door { frames.len() } else { at + 1 };
             let door = self.door(*nic);
@@ -111,9 +113,11 @@ impl Sorter<'_, '_> {
             at += plain;
             if let Some(other) = frames.get(at..until).and_then(<[B]>::first) {
                 self.sort_other(other, (at, *nic), sorted);
+                others |= places(at, 1);
                 at += 1;
             }
         }
+        sorted.plain = (sorted.v4 | sorted.v6) & !others;
     }
 
     fn door(&self, nic: NicId) -> Door {

@@ -70,7 +70,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         // as if it had come alone.
         let (mut ahead, mut at) = (None, 0);
         while let Some(run) = lane.run(at) {
-            let end = run.end;
+            let end = run.end.max(run.start + 1);
             at = self.express(flows, &mut lane, run);
             if at < end {
                 self.serve_own(flows, &mut lane, at, &mut ahead);

@@ -76,6 +76,7 @@ scripts! {
     icmp_v6
     land_attack
     look_up_order
+    looks_plain
     malformed
     mixed_modes
     mss

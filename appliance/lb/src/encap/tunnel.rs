@@ -49,12 +49,18 @@ impl<W: Witness> Stage<'_, W> {
         mtu.map(|mtu| usize::from(mtu).saturating_sub(outer.overhead()))
     }
 
-    /// Whether a whole frame fits a tunnel and the way on from it.
+    /// Whether a whole frame fits a tunnel and the way on from it; what was learned of the way
+    /// counts if anything was learned of `any` way.
     #[inline(always)]
-    pub(crate) fn fits_tunnel(&self, frame_len: usize, outer: &Outer, hop: &NextHop) -> bool {
+    pub(crate) fn fits_tunnel(
+        &self,
+        frame_len: usize,
+        outer: &Outer,
+        hop: &NextHop,
+        any: bool,
+    ) -> bool {
         let len = frame_len + outer.overhead();
-        len <= size_of::<Eth>() + usize::from(hop.mtu)
-            && (!self.counts.paths().any() || self.fits_path(len, outer))
+        len <= size_of::<Eth>() + usize::from(hop.mtu) && (!any || self.fits_path(len, outer))
     }
 
     #[inline(never)]
@@ -81,20 +87,26 @@ impl<W: Witness> Stage<'_, W> {
     /// Puts plain packets into their tunnels, in whose frames there is room for the outer headers.
     #[inline(never)]
     pub(crate) fn enter<F: Balanced, B: Frame>(&mut self, frames: &mut [B], ways: &[Entry<'_>]) {
-        let keyed = self.keyed;
+        let (keyed, mut choice) = (self.keyed, self.chosen());
         for (frame, Entry { outer, hop, delta }) in frames.iter_mut().zip(ways) {
+            choice.id = choice.id.wrapping_add(self.wiring.workers);
             let port = |tuple: &Tuple<F>| source_port(keyed, tuple, outer);
-            outer.fill(frame.head_mut(), (*delta, hop), &self.choose(0), port);
+            outer.fill(frame.head_mut(), (*delta, hop), &choice, port);
         }
+        *self.ip_id = choice.id;
     }
 
     /// What the next packet has that others into the same tunnel have not.
-    #[inline(always)]
     fn choose(&mut self, port: u16) -> PerPacket {
         // Each worker has ids of its own.
         *self.ip_id = self.ip_id.wrapping_add(self.wiring.workers);
+        PerPacket { port, ..self.chosen() }
+    }
+
+    /// What the last packet into a tunnel had.
+    fn chosen(&self) -> PerPacket {
         let copies_dont_fragment = self.snapshot.knobs.is_on(Knob::PmtuDisc);
-        PerPacket { id: *self.ip_id, port, copies_dont_fragment }
+        PerPacket { id: *self.ip_id, port: 0, copies_dont_fragment }
     }
 }
 
