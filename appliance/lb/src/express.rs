@@ -15,7 +15,6 @@ use wire::{Eth, Frame, L4};
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::action::Action;
 use crate::batch::Origin;
 use crate::conn::flows::Flows;
 use crate::conn::table::Probe;
@@ -152,8 +151,9 @@ impl<W: Witness> Stage<'_, W> {
         entries: &mut ArrayVec<Entry<'t>, BATCH>,
     ) -> Option<&'t NextHop> {
         let (direction, conn) = flows.candidate(probe)?;
-        let (plain, rest) = Plain::<F>::ref_from_prefix(frame.head()).ok()?;
-        let (rest, _) = T::ref_from_prefix(rest).ok()?;
+        let frame_len = frame.len();
+        let (plain, rest) = Plain::<F>::mut_from_prefix(frame.head_mut()).ok()?;
+        let (rest, _) = T::mut_from_prefix(rest).ok()?;
         let said = F::said(&plain.front);
         let (usual, (action, back)) = (T::usual(tables), conn.actions(direction));
         if said.ttl <= 1
@@ -165,21 +165,27 @@ impl<W: Witness> Stage<'_, W> {
         }
         let id = conn.server();
         let view = server(tables.servers, id).filter(|view| view.in_service)?;
+        let counters = tables.counters.get(id.slot as usize)?;
         let hop = tables.next_hops.place(&action.next_hop)?;
         if TUNNELS {
             let outer = view.outer.as_ref()?;
-            if !self.fits_tunnel(frame.len(), outer, hop, tables.knows_paths) {
+            if !self.fits_tunnel(frame_len, outer, hop, tables.knows_paths) {
                 return None;
             }
             outer.make_room(frame, said.ip_len as usize).ok()?;
             entries.push(Entry { outer, hop, delta: action.header_delta });
+            counters.way(direction).add(said.ip_len.into());
         } else {
-            if frame.len() > size_of::<Eth>() + usize::from(hop.mtu) {
+            if frame_len > size_of::<Eth>() + usize::from(hop.mtu) {
                 return None;
             }
-            rewrite_plain::<F, T>(frame.head_mut(), action, hop)?;
+            counters.way(direction).add(said.ip_len.into());
+            rest.mend(action.l4_delta);
+            plain.eth.set_link(hop.link);
+            F::forward_plain(&mut plain.front, action.header_delta);
+            plain.tuple = action.tuple;
         }
-        let place = action.next_hop.place();
+        tables.sent_to.mark(action.next_hop.place());
         let here = self.counters.worker;
         if self.origin == Origin::Wire {
             self.witness.note(index, || Fact::Owner(here));
@@ -188,10 +194,6 @@ impl<W: Witness> Stage<'_, W> {
         conn.go_on(usual, direction);
         self.tell(conn, index, direction, Fact::Tracked);
         self.tell_way(index, (conn.action(direction), direction), Some(view), &Ok(hop));
-        if let Some(counters) = tables.counters.get(id.slot as usize) {
-            counters.way(direction).add(said.ip_len.into());
-        }
-        tables.sent_to.mark(place);
         Some(hop)
     }
 }
@@ -246,20 +248,4 @@ impl Transport for UdpRest {
 fn is_tcp<F: Balanced>(head: &[u8]) -> bool {
     Plain::<F>::ref_from_prefix(head)
         .is_ok_and(|(plain, _)| F::said(&plain.front).protocol == L4::Tcp.number())
-}
-
-/// Rewrites a packet as [`crate::rewrite::rewrite`] does, and addresses it to a next hop.
-#[inline(always)]
-fn rewrite_plain<F: Balanced, T: Transport>(
-    head: &mut [u8],
-    action: &Action<F>,
-    hop: &NextHop,
-) -> Option<()> {
-    let (plain, rest) = Plain::<F>::mut_from_prefix(head).ok()?;
-    let (rest, _) = T::mut_from_prefix(rest).ok()?;
-    rest.mend(action.l4_delta);
-    plain.eth.set_link(hop.link);
-    F::forward_plain(&mut plain.front, action.header_delta);
-    plain.tuple = action.tuple;
-    Some(())
 }
