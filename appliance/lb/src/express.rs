@@ -12,7 +12,6 @@ use arrayvec::ArrayVec;
 use wire::csum::Delta;
 use wire::parse::plain::{Plain, TcpRest, UdpRest};
 use wire::{Eth, Frame, L4};
-use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::batch::Origin;
@@ -24,7 +23,7 @@ use crate::counters::{NextHopUse, TrafficCounters};
 use crate::encap::tunnel::Entry;
 use crate::family::Balanced;
 use crate::ids::Tick;
-use crate::lane::Lane;
+use crate::lane::{Lane, is_tcp};
 use crate::limits::BATCH;
 use crate::network::{NextHop, NextHops};
 use crate::snapshot::{ServerView, server};
@@ -60,8 +59,8 @@ struct Tables<'a> {
 }
 
 impl<W: Witness> Stage<'_, W> {
-    /// Serves the packets of a run as far as they are the usual case; returns the first place with
-    /// another one, or where the run ends.
+    /// Serves the steady packets of a run as far as they are the usual case; returns the first place
+    /// with another one, or where the run ends.
     #[inline]
     pub(crate) fn express<F: Balanced, B: Frame>(
         &mut self,
@@ -69,12 +68,14 @@ impl<W: Witness> Stage<'_, W> {
         lane: &mut Lane<'_, B>,
         mut run: Range<usize>,
     ) -> usize {
-        while !run.is_empty() && !lane.probe(run.start).is_miss() {
+        while !run.is_empty()
+            && let Some((_, conn)) = flows.candidate(lane.probe(run.start))
+        {
             let before = run.start;
-            run.start = self.pass::<F, B, false>(flows, lane, run.clone());
-            if !run.is_empty() {
-                run.start = self.pass::<F, B, true>(flows, lane, run.clone());
-            }
+            run.start = match conn.traits().tunnel {
+                true => self.pass::<F, B, true>(flows, lane, run.clone()),
+                false => self.pass::<F, B, false>(flows, lane, run.clone()),
+            };
             if run.start == before {
                 break;
             }
@@ -156,11 +157,7 @@ impl<W: Witness> Stage<'_, W> {
         let (rest, _) = T::mut_from_prefix(rest).ok()?;
         let said = F::said(&plain.front);
         let (usual, (action, back)) = (T::usual(tables), conn.actions(direction));
-        if said.ttl <= 1
-            || !rest.is_usual()
-            || !conn.is_usual(usual)
-            || !back.tuple.is_mirror_of(&plain.tuple)
-        {
+        if said.ttl <= 1 || !conn.is_usual(usual) || !back.tuple.is_mirror_of(&plain.tuple) {
             return None;
         }
         let id = conn.server();
@@ -203,9 +200,6 @@ trait Transport: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned {
     /// What its connections are usually like.
     fn usual<'t>(tables: &'t Tables<'_>) -> &'t Usual;
 
-    /// Whether a packet leaves its connection's state as it is, and its checksum can be mended.
-    fn is_usual(&self) -> bool;
-
     /// Applies a change of what the checksum covers.
     fn mend(&mut self, delta: Delta);
 }
@@ -214,11 +208,6 @@ impl Transport for TcpRest {
     #[inline(always)]
     fn usual<'t>(tables: &'t Tables<'_>) -> &'t Usual {
         &tables.tcp
-    }
-
-    #[inline(always)]
-    fn is_usual(&self) -> bool {
-        self.flags.is_only_ack()
     }
 
     #[inline(always)]
@@ -234,18 +223,7 @@ impl Transport for UdpRest {
     }
 
     #[inline(always)]
-    fn is_usual(&self) -> bool {
-        self.csum != U16::ZERO
-    }
-
-    #[inline(always)]
     fn mend(&mut self, delta: Delta) {
         self.csum = delta.apply_udp(self.csum);
     }
-}
-
-#[inline(always)]
-fn is_tcp<F: Balanced>(head: &[u8]) -> bool {
-    Plain::<F>::ref_from_prefix(head)
-        .is_ok_and(|(plain, _)| F::said(&plain.front).protocol == L4::Tcp.number())
 }

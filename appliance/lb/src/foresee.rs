@@ -78,6 +78,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         first: usize,
     ) -> Ahead<'a, F> {
         let misses = lane.places_from(first).filter(|at| lane.probe(*at).is_miss());
+        let misses = misses.filter(|at| !lane.is_amid_tcp::<F>(*at));
         let may_open =
             |item: &Item<F>| item.parsed.tcp_flags().syn() || item.parsed.protocol() == L4::Udp;
         let openings = misses.filter_map(|at| lane.item(at)).filter(may_open).collect();

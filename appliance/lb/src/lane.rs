@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use wire::{Family, Frame, Parsed, parse_whole};
+use wire::{Family, Frame, L4, Parsed, Plain, parse_whole};
+use zerocopy::FromBytes;
 
 use crate::batch::Batch;
 use crate::conn::table::Probe;
@@ -43,8 +44,8 @@ impl<F: Family> Item<F> {
 pub(crate) struct Lane<'b, B> {
     /// Which frames of the batch are such packets, a bit for each.
     places: u32,
-    /// Which of these are [plain](wire::Plain).
-    plain: u32,
+    /// Which of these are plain and steady.
+    steady: u32,
     /// All frames of the batch.
     pub(crate) frames: &'b mut [B],
     /// By which NIC each of them came.
@@ -57,8 +58,8 @@ pub(crate) struct Lane<'b, B> {
 impl<'b, B: Frame> Lane<'b, B> {
     /// The packets of a batch that are in these places.
     pub(crate) fn of(batch: &'b mut Batch<B>, places: u32) -> Self {
-        let Batch { frames, nics, sorted: Sorted { probes, fates, plain, .. }, .. } = batch;
-        Self { places, plain: places & *plain, frames, nics, probes, fates }
+        let Batch { frames, nics, sorted: Sorted { probes, fates, steady, .. }, .. } = batch;
+        Self { places, steady: places & *steady, frames, nics, probes, fates }
     }
 
     /// The places with a packet of the family, from `at` on.
@@ -67,13 +68,20 @@ impl<'b, B: Frame> Lane<'b, B> {
         std::iter::successors(next(at), move |at| next(at + 1))
     }
 
-    /// The first packet of the family from `at` on, and those behind it as far as all are plain;
-    /// none if it is not plain itself.
+    /// The first packet of the family from `at` on, and those behind it as far as all are steady;
+    /// none if it is not steady itself.
     #[inline]
     pub(crate) fn run(&self, at: usize) -> Option<Range<usize>> {
         let first = next(self.places, at)?;
-        let plain = run(self.plain, first).filter(|run| run.start == first);
-        Some(plain.unwrap_or(first..first))
+        let steady = run(self.steady, first).filter(|run| run.start == first);
+        Some(steady.unwrap_or(first..first))
+    }
+
+    /// Whether the packet in a place is a steady one of TCP, which opens no connection.
+    #[inline]
+    pub(crate) fn is_amid_tcp<F: Balanced>(&self, at: usize) -> bool {
+        let frame = self.frames.get(at).filter(|_| self.steady >> at & 1 != 0);
+        frame.is_some_and(|frame| is_tcp::<F>(frame.head()))
     }
 
     /// The look-up of the packet in a place.
@@ -103,4 +111,11 @@ pub(crate) fn run(places: u32, at: usize) -> Option<Range<usize>> {
     let start = next(places, at)?;
     let others = !(u64::from(places) >> start);
     Some(start..start + others.trailing_zeros() as usize)
+}
+
+/// Whether a plain packet is one of TCP.
+#[inline(always)]
+pub(crate) fn is_tcp<F: Balanced>(head: &[u8]) -> bool {
+    Plain::<F>::ref_from_prefix(head)
+        .is_ok_and(|(plain, _)| F::said(&plain.front).protocol == L4::Tcp.number())
 }

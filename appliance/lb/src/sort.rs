@@ -26,8 +26,8 @@ pub(crate) struct Sorted {
     pub(crate) v4: u32,
     /// Packets of IPv6 that are to be balanced, a bit for each.
     pub(crate) v6: u32,
-    /// Those of either that are [plain](wire::Plain), a bit for each.
-    pub(crate) plain: u32,
+    /// Those of either that are plain and [steady](wire::PlainPacket::is_steady), a bit for each.
+    pub(crate) steady: u32,
     /// Fragments, a bit for each.
     pub(crate) parts: u32,
     /// The look-ups of the packets to be balanced.
@@ -37,7 +37,7 @@ pub(crate) struct Sorted {
     pub(crate) fates: Fates,
 }
 
-const _: () = assert!(BATCH <= u32::BITS as usize);
+const _: () = assert!(BATCH == u32::BITS as usize);
 
 /// The bits of `count` frames from place `at` on.
 fn places(at: usize, count: usize) -> u32 {
@@ -95,29 +95,29 @@ impl Sorter<'_, '_> {
         let has_one_door = self.origin != Origin::Wire || batch.is_of_one_nic();
         let Batch { frames, nics, sorted, .. } = batch;
         let nics = nics.get(..frames.len()).unwrap_or_default();
-        (sorted.v4, sorted.v6, sorted.plain, sorted.parts) = (0, 0, 0, 0);
+        (sorted.v4, sorted.v6, sorted.steady, sorted.parts) = (0, 0, 0, 0);
         if self.origin == Origin::Undelivered {
             return sorted.errors.extend((0..).zip(nics.iter().copied()));
         }
-        let (mut at, mut others) = (0, 0);
+        let mut at = 0;
         while let Some(nic) = nics.get(at) {
             let until = if has_one_door { frames.len() } else { at + 1 };
             let door = self.door(*nic);
             let left = frames.get(at..until).unwrap_or_default();
-            let plain = sort_plain(left, door, self.v4, sorted.probes_from(at));
+            let (plain, steady) = sort_plain(left, door, self.v4, sorted.probes_from(at));
             sorted.v4 |= places(at, plain);
+            sorted.steady |= (u64::from(steady) << at) as u32;
             at += plain;
             let left = frames.get(at..until).unwrap_or_default();
-            let plain = sort_plain(left, door, self.v6, sorted.probes_from(at));
+            let (plain, steady) = sort_plain(left, door, self.v6, sorted.probes_from(at));
             sorted.v6 |= places(at, plain);
+            sorted.steady |= (u64::from(steady) << at) as u32;
             at += plain;
             if let Some(other) = frames.get(at..until).and_then(<[B]>::first) {
                 self.sort_other(other, (at, *nic), sorted);
-                others |= places(at, 1);
                 at += 1;
             }
         }
-        sorted.plain = (sorted.v4 | sorted.v6) & !others;
     }
 
     fn door(&self, nic: NicId) -> Door {
@@ -205,25 +205,30 @@ fn point<F: Balanced>(places: u32, probes: &mut [Probe], conns: &ConnTable<'_, F
 }
 
 /// Begins to look up plain packets of a family, as far as there are no other frames between them;
-/// returns how many these are.
+/// returns how many these are, and which of them are steady, a bit for each.
 #[inline(never)]
 fn sort_plain<F: Balanced, B: Frame>(
     frames: &[B],
     door: Door,
     conns: &ConnTable<'_, F>,
     probes: &mut [Probe],
-) -> usize {
-    let mut plain = 0;
+) -> (usize, u32) {
+    // The last packet's bit comes first until all have theirs.
+    let (mut plain, mut steady) = (0, 0_u32);
     if conns.is_void() {
-        return plain;
+        return (plain, steady);
     }
     for (frame, probe) in frames.iter().zip(probes) {
         let head = frame.head();
         match parse_plain::<F>(head, frame.len()) {
-            Some(packet) if door.is_for(head) => *probe = conns.probe(&packet.key()),
+            Some(packet) if door.is_for(head) => {
+                *probe = conns.probe(&packet.key());
+                steady = steady << 1 | u32::from(packet.is_steady());
+            }
             _ => break,
         }
         plain += 1;
     }
-    plain
+    let unused = BATCH - plain.min(BATCH);
+    (plain, ((u64::from(steady) << unused) as u32).reverse_bits())
 }

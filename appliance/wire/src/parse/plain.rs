@@ -234,6 +234,7 @@ pub struct PlainPacket<'a, F: PlainFamily> {
     said: Said,
     protocol: L4,
     tcp_flags: TcpFlags,
+    is_steady: bool,
 }
 
 impl<F: PlainFamily> PlainPacket<'_, F> {
@@ -242,6 +243,14 @@ impl<F: PlainFamily> PlainPacket<'_, F> {
     #[must_use]
     pub fn key(&self) -> FlowKey<F> {
         FlowKey { tuple: *self.tuple, protocol: self.protocol }
+    }
+
+    /// Whether it is one as come in the middle of a flow: over TCP with ACK and without SYN, FIN and
+    /// RST, over UDP with a checksum.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_steady(&self) -> bool {
+        self.is_steady
     }
 
     /// The packet as [`super::parse`] gives it.
@@ -272,21 +281,21 @@ pub fn parse_plain<F: PlainFamily>(head: &[u8], chain_len: usize) -> Option<Plai
     if size_of::<Eth>() + packet_len > chain_len {
         return None;
     }
-    let (protocol, tcp_flags) = if said.protocol == L4::Tcp.number() {
+    let (protocol, tcp_flags, is_steady) = if said.protocol == L4::Tcp.number() {
         let (tcp, _) = TcpRest::ref_from_prefix(rest).ok()?;
         let header_len = usize::from(tcp.data_offset >> 4) * 4;
         let is_whole =
             header_len >= size_of::<crate::Tcp>() && F::HEADER_LEN + header_len <= packet_len;
-        is_whole.then_some((L4::Tcp, tcp.flags))?
+        is_whole.then_some((L4::Tcp, tcp.flags, tcp.flags.is_only_ack()))?
     } else if said.protocol == L4::Udp.number() {
         let (udp, _) = UdpRest::ref_from_prefix(rest).ok()?;
         let len = usize::from(udp.len.get());
         let is_whole = len >= size_of::<crate::Udp>() && F::HEADER_LEN + len <= packet_len;
-        is_whole.then_some((L4::Udp, TcpFlags::NONE))?
+        is_whole.then_some((L4::Udp, TcpFlags::NONE, udp.csum != U16::ZERO))?
     } else {
         return None;
     };
-    Some(PlainPacket { tuple: &plain.tuple, said, protocol, tcp_flags })
+    Some(PlainPacket { tuple: &plain.tuple, said, protocol, tcp_flags, is_steady })
 }
 
 /// Reads a frame if it is a whole packet of the family, plain or not.
