@@ -2,7 +2,7 @@
 //! One poll loop between two wires: frames in, a turn, frames out, and the books.
 //!
 //! Time is the bench's: it goes on as the rows say, so that connections expire as they would under
-//! the load that is meant. The clock is read all the same, as the appliance does each turn.
+//! the load that is meant. The clock is read all the same, as often as the appliance does.
 
 use std::hint::black_box;
 use std::sync::Arc;

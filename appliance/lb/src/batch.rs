@@ -67,7 +67,9 @@ impl<B> Batch<B> {
     ) -> usize {
         let before = self.frames.len();
         let came = receive(&mut self.frames);
-        self.note(nic, before..self.frames.len());
+        if came > 0 {
+            self.note(nic, before..self.frames.len());
+        }
         came
     }
 
@@ -111,11 +113,6 @@ impl<B> Batch<B> {
     /// Whether there is no frame in the batch.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
-    }
-
-    /// Whether no further frame fits.
-    pub fn is_full(&self) -> bool {
-        self.frames.is_full()
     }
 }
 

@@ -64,6 +64,7 @@ impl Fates {
     pub(crate) fn set(&mut self, index: u8, fate: Fate) {
         let at = usize::from(index);
         if let Some((leaves_by, other)) = self.leave_by.get_mut(at).zip(self.others.get_mut(at)) {
+            debug_assert!(*leaves_by == NicId::NONE && other.is_none(), "decided twice");
             match fate {
                 Fate::Settled(Verdict::Transmit(nic)) => *leaves_by = nic,
                 fate => *other = Some(fate),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A worker: the phases that a batch goes through, in order.
 //!
-//! One `for` per phase and family, with the prefetch for a phase in the one before. Functions say
-//! what becomes of a frame; [`Worker::settle`] is the one place that counts it.
+//! Sorting and looking up are loops over the whole batch, each with the prefetch for the next; then
+//! each packet is served as if it had come alone. Functions say what becomes of a frame;
+//! [`Worker::settle`] is the one place that counts it.
 
 mod in_parts;
 mod release;

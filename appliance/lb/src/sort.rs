@@ -96,6 +96,7 @@ impl Sorter<'_, '_> {
         let Batch { frames, nics, sorted, .. } = batch;
         let nics = nics.get(..frames.len()).unwrap_or_default();
         (sorted.v4, sorted.v6, sorted.steady, sorted.parts) = (0, 0, 0, 0);
+        debug_assert!(sorted.errors.is_empty(), "a batch is sorted once");
         if self.origin == Origin::Undelivered {
             return sorted.errors.extend((0..).zip(nics.iter().copied()));
         }
@@ -103,17 +104,12 @@ impl Sorter<'_, '_> {
         while let Some(nic) = nics.get(at) {
             let until = if has_one_door { frames.len() } else { at + 1 };
             let door = self.door(*nic);
-            let left = frames.get(at..until).unwrap_or_default();
-            let (plain, steady) = sort_plain(left, door, self.v4, sorted.probes_from(at));
-            sorted.v4 |= places(at, plain);
-            sorted.steady |= (u64::from(steady) << at) as u32;
-            at += plain;
-            let left = frames.get(at..until).unwrap_or_default();
-            let (plain, steady) = sort_plain(left, door, self.v6, sorted.probes_from(at));
-            sorted.v6 |= places(at, plain);
-            sorted.steady |= (u64::from(steady) << at) as u32;
-            at += plain;
-            if let Some(other) = frames.get(at..until).and_then(<[B]>::first) {
+            let before = at;
+            sorted.v4 |= sorted.begin(self.v4, (frames, door), &mut at, until);
+            sorted.v6 |= sorted.begin(self.v6, (frames, door), &mut at, until);
+            if at == before
+                && let Some(other) = frames.get(at)
+            {
                 self.sort_other(other, (at, *nic), sorted);
                 at += 1;
             }
@@ -188,6 +184,24 @@ impl Sorted {
         point(self.v6, &mut self.probes, v6);
     }
 
+    /// Begins to look up the plain packets of a family that are next, from place `at` on, which goes
+    /// on behind them, and before `until`; returns their places, a bit for each.
+    #[inline(always)]
+    fn begin<F: Balanced, B: Frame>(
+        &mut self,
+        conns: &ConnTable<'_, F>,
+        (frames, door): (&[B], Door),
+        at: &mut usize,
+        until: usize,
+    ) -> u32 {
+        let first = *at;
+        let left = frames.get(first..until).unwrap_or_default();
+        let (plain, steady) = sort_plain(left, door, conns, self.probes_from(first));
+        self.steady |= (u64::from(steady) << first) as u32;
+        *at += plain;
+        places(first, plain)
+    }
+
     #[inline]
     fn probes_from(&mut self, at: usize) -> &mut [Probe] {
         self.probes.get_mut(at..).unwrap_or_default()
@@ -231,4 +245,65 @@ fn sort_plain<F: Balanced, B: Frame>(
     }
     let unused = BATCH - plain.min(BATCH);
     (plain, ((u64::from(steady) << unused) as u32).reverse_bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Seed;
+    use crate::memory::TableMemory;
+    use crate::steer::{NicWiring, Owner};
+    use std::sync::Arc;
+    use wire::{TcpFlags, VecFrame, build};
+
+    const NIC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    fn wiring() -> Wiring {
+        Wiring {
+            workers: 1,
+            owner: Owner::Hash,
+            nics: vec![NicWiring { mac: NIC, has_host: true }],
+            local_ports: 1025..=2000,
+            rss: None,
+            marks: Arc::default(),
+            seed: Seed::fixed(1),
+        }
+    }
+
+    fn frame(what: char) -> VecFrame {
+        let v4 = || build::eth().dst(NIC).ipv4([198, 51, 100, 7], [192, 0, 2, 1]);
+        let v6 = || build::eth().dst(NIC).ipv6([7; 16], [8; 16]);
+        VecFrame::new(&match what {
+            '4' => v4().tcp(4000, 80).flags(TcpFlags::ACK).payload(b""),
+            '6' => v6().tcp(4000, 80).flags(TcpFlags::ACK).payload(b""),
+            's' => v4().tcp(4000, 80).flags(TcpFlags::SYN).payload(b""),
+            'o' => v4().options(&[1; 4]).tcp(4000, 80).flags(TcpFlags::ACK).payload(b""),
+            _ => [&NIC.0[..], &[6; 6], &wire::eth::ARP.to_be_bytes(), &[0; 46]].concat(),
+        })
+    }
+
+    /// The places of v4, v6 and steady packets in a batch.
+    fn sorted(batch: &str) -> [String; 3] {
+        let seed = Seed::fixed(1);
+        let mut memory = TableMemory::new(ConnTable::<V4>::memory_bytes(4));
+        let v4 = ConnTable::new(memory.bytes_mut(), 4, seed).unwrap();
+        let mut memory = TableMemory::new(ConnTable::<V6>::memory_bytes(4));
+        let v6 = ConnTable::new(memory.bytes_mut(), 4, seed).unwrap();
+        let mut frames = Batch::default();
+        batch.chars().for_each(|what| frames.push(frame(what), NicId(0)).unwrap());
+        let wiring = wiring();
+        Sorter { wiring: &wiring, v4: &v4, v6: &v6, origin: Origin::Wire }.sort(&mut frames);
+        let Sorted { v4, v6, steady, .. } = frames.sorted;
+        let places = 0..batch.len();
+        let mark = |bits: u32, at: usize| if bits >> at & 1 == 1 { 'x' } else { '-' };
+        [v4, v6, steady].map(|bits| places.clone().map(|at| mark(bits, at)).collect())
+    }
+
+    #[test]
+    fn each_packet_is_found_among_those_of_the_other_family_and_others() {
+        assert_eq!(sorted("6446a4s6o4"), ["-xx--xx-xx", "x--x---x--", "xxxx-x-x-x"]);
+        assert_eq!(sorted("a"), ["-"; 3]);
+        let all = "46".repeat(BATCH / 2);
+        assert_eq!(sorted(&all)[2], "x".repeat(BATCH));
+    }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The phases of one family: whose, find, admit, track, forward.
 //!
-//! Whose a packet is, is asked only if no connection that is here takes it: one that is here was
-//! opened by its owner.
+//! Whose a packet is, is not asked where [`crate::express`] knows its connection, which was opened
+//! here by its owner.
 
 use wire::{FlowKey, Frame};
 

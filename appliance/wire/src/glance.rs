@@ -77,16 +77,6 @@ pub fn glance(head: &[u8]) -> Glance {
     packet.map_or(Glance::Other { ethertype }, Glance::Ip)
 }
 
-/// Tells what an IP packet is, by its first bytes.
-#[must_use]
-pub fn glance_packet(l3: &[u8]) -> Option<IpGlance> {
-    match l3.first()? >> 4 {
-        4 => glance_v4(l3),
-        6 => glance_v6(l3),
-        _ => None,
-    }
-}
-
 fn glance_v4(l3: &[u8]) -> Option<IpGlance> {
     let (ip, _) = Ipv4::ref_from_prefix(l3).ok()?;
     let l4 = l3.get(ip.header_len()..).unwrap_or_default();

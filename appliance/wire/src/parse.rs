@@ -52,13 +52,6 @@ impl<F: Family> Parsed<F> {
         self.key
     }
 
-    /// Addresses and ports.
-    #[inline]
-    #[must_use]
-    pub const fn tuple(&self) -> &Tuple<F> {
-        &self.key.tuple
-    }
-
     /// Transport protocol.
     #[inline]
     #[must_use]
@@ -85,13 +78,6 @@ impl<F: Family> Parsed<F> {
     #[must_use]
     pub const fn is_later_part(&self) -> bool {
         self.l4 == 0
-    }
-
-    /// Whether the ports follow the addresses at once, so that [`plain::Plain`] shows them.
-    #[inline]
-    #[must_use]
-    pub const fn is_plain(&self) -> bool {
-        self.l4() == size_of::<Eth>() + F::HEADER_LEN
     }
 
     /// Length of the IP packet in bytes by its own header; the frame may be longer (padding).

@@ -118,12 +118,12 @@ proptest! {
         let (head, len) = (chain.head(), chain.len());
         if let Some(packet) = parse_plain::<V4>(head, len) {
             let packet = packet.parsed();
-            prop_assert!(packet.is_plain());
+            prop_assert_eq!(packet.l4(), 14 + 20);
             prop_assert_eq!(Outcome::V4(packet), parse(head, len));
         }
         if let Some(packet) = parse_plain::<V6>(head, len) {
             let packet = packet.parsed();
-            prop_assert!(packet.is_plain());
+            prop_assert_eq!(packet.l4(), 14 + 40);
             prop_assert_eq!(Outcome::V6(packet), parse(head, len));
         }
     }

@@ -245,7 +245,7 @@ impl<F: PlainFamily> PlainPacket<'_, F> {
         FlowKey { tuple: *self.tuple, protocol: self.protocol }
     }
 
-    /// Whether it is one as come in the middle of a flow: over TCP with ACK and without SYN, FIN and
+    /// Whether it is one as come in the middle of a flow: over TCP with ACK and without SYN, FIN or
     /// RST, over UDP with a checksum.
     #[inline(always)]
     #[must_use]
