@@ -59,8 +59,8 @@ struct Tables<'a> {
 }
 
 impl<W: Witness> Stage<'_, W> {
-    /// Serves the steady packets of a run as far as they are the usual case; returns the place of the
-    /// first one that is not, or where the run ends.
+    /// Serves the steady packets of a run as far as they are the usual case; returns the place of
+    /// the first one that is not, or where the run ends.
     #[inline]
     pub(crate) fn express<F: Balanced, B: Frame>(
         &mut self,

@@ -184,8 +184,8 @@ impl Sorted {
         point(self.v6, &mut self.probes, v6);
     }
 
-    /// Begins to look up the plain packets of a family that are next, from place `at` on, which goes
-    /// on behind them, and before `until`; returns their places, a bit for each.
+    /// Begins to look up the plain packets of a family that are next, from place `at` on, which
+    /// goes on behind them, and before `until`; returns their places, a bit for each.
     #[inline(always)]
     fn begin<F: Balanced, B: Frame>(
         &mut self,

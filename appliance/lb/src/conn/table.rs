@@ -113,7 +113,8 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
         self.conns.len() as u32
     }
 
-    /// Whether there is no bucket, which is never so; who has asked spares each look-up that question.
+    /// Whether there is no bucket, which is never so; who has asked spares each look-up the
+    /// question.
     #[inline]
     pub(crate) fn is_void(&self) -> bool {
         self.buckets.is_empty()
