@@ -271,8 +271,8 @@ mod tests {
         let mut after = before.clone();
         for counts in after.packet.values_mut() {
             if let Some(hash) = counts.stages.get_mut("hash") {
-                *hash += 9.0;
-                counts.total += 9.0;
+                *hash += 6.0;
+                counts.total += 6.0;
             }
         }
         let found = before.differences(&after);
