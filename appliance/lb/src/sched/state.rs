@@ -7,6 +7,7 @@ use super::Scheduler;
 use super::lblc::Lodging;
 use super::lblcr::Party;
 use super::locality::Table;
+use crate::limits::WORKERS_MAX;
 use crate::service::{ServiceKey, ServiceOptions};
 
 /// What the workers share of one service's scheduler.
@@ -26,8 +27,9 @@ pub(super) enum Memory {
 }
 
 impl SchedState {
-    /// Contended attempts before a worker takes its choice without publishing the step.
-    const ATTEMPTS: usize = 8;
+    /// Contended attempts before a worker takes its choice without publishing the step: each of the
+    /// others may have taken one meanwhile.
+    const ATTEMPTS: u16 = WORKERS_MAX;
 
     /// The state of a scheduler that chose no server yet.
     pub(crate) fn new(key: &ServiceKey, options: &ServiceOptions) -> Self {
