@@ -73,8 +73,8 @@ impl<W: Witness> Stage<'_, W> {
         {
             let before = run.start;
             run.start = match conn.traits().tunnel {
-                true => self.pass::<F, B, true>(flows, lane, run.clone()),
-                false => self.pass::<F, B, false>(flows, lane, run.clone()),
+                true => self.serve_run::<F, B, true>(flows, lane, run.clone()),
+                false => self.serve_run::<F, B, false>(flows, lane, run.clone()),
             };
             if run.start == before {
                 break;
@@ -86,7 +86,7 @@ impl<W: Witness> Stage<'_, W> {
     /// As [`Self::express`], of packets that go through tunnels or of those that do not: each way
     /// is a loop of its own, with all it works with in registers.
     #[inline(never)]
-    fn pass<F: Balanced, B: Frame, const TUNNELS: bool>(
+    fn serve_run<F: Balanced, B: Frame, const TUNNELS: bool>(
         &mut self,
         flows: &mut Flows<'_, F>,
         lane: &mut Lane<'_, B>,
@@ -109,27 +109,15 @@ impl<W: Witness> Stage<'_, W> {
         let mut packets = frames.iter_mut().zip(probes).zip(leave_by);
         let mut end = run.end;
         while let Some(((frame, probe), leaves_by)) = packets.next() {
-            let at = run.end - packets.len() - 1;
-            let (index, probe) = (at as u8, *probe);
+            let place = run.end - packets.len() - 1;
+            let at = (place as u8, *probe);
             let hop = if is_tcp::<F>(frame.head()) {
-                self.hurry::<F, B, TcpRest, TUNNELS>(
-                    flows,
-                    &tables,
-                    (index, probe),
-                    frame,
-                    &mut entries,
-                )
+                self.serve_usual::<F, B, TcpRest, TUNNELS>(flows, &tables, at, frame, &mut entries)
             } else {
-                self.hurry::<F, B, UdpRest, TUNNELS>(
-                    flows,
-                    &tables,
-                    (index, probe),
-                    frame,
-                    &mut entries,
-                )
+                self.serve_usual::<F, B, UdpRest, TUNNELS>(flows, &tables, at, frame, &mut entries)
             };
             let Some(hop) = hop else {
-                end = at;
+                end = place;
                 break;
             };
             *leaves_by = hop.nic;
@@ -143,7 +131,7 @@ impl<W: Witness> Stage<'_, W> {
 
     /// Serves a packet of the usual case, and says where it leaves; none leaves it as it was.
     #[inline(always)]
-    fn hurry<'t, F: Balanced, B: Frame, T: Transport, const TUNNELS: bool>(
+    fn serve_usual<'t, F: Balanced, B: Frame, T: Transport, const TUNNELS: bool>(
         &mut self,
         flows: &mut Flows<'_, F>,
         tables: &Tables<'t>,

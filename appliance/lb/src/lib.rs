@@ -8,11 +8,13 @@
 //! A frame enters a worker, becomes a [`verdict::Verdict`], and leaves:
 //!
 //! ```text
-//! batch -> parse -> find -> whose? -> admit misses -> track -> rewrite -> encapsulate -> address
-//!            |                 |          |    |                                    |
-//!         drop,              hand       punt   no server, no port,               hold, too big
-//!         punt               off               table full: drop
+//! batch -> parse -> whose? -> find -> admit misses -> track -> rewrite -> encapsulate -> address
+//!            |        |                   |    |                                    |
+//!         drop,     hand                punt   no server, no port,               hold, too big
+//!         punt      off                        table full: drop
 //! ```
+//!
+//! Whose the usual packet is, is not asked: its connection is here.
 //!
 //! Nothing here does I/O, reads a clock, spawns a thread, takes a lock, logs, or allocates after
 //! the start. Time, randomness and memory are arguments; so every test is exact.

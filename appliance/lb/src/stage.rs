@@ -73,15 +73,15 @@ impl<'a, W: Witness> Stage<'a, W> {
             let end = run.end.max(run.start + 1);
             at = self.express(flows, &mut lane, run);
             if at < end {
-                self.serve_own(flows, &mut lane, at, &mut ahead);
+                self.serve_at(flows, &mut lane, at, &mut ahead);
                 at += 1;
             }
         }
     }
 
-    /// Serves the packet in a place unless another worker owns its flow.
+    /// Serves the packet in a place, whatever it is.
     #[inline(never)]
-    fn serve_own<F: Balanced, B: Frame>(
+    fn serve_at<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
         lane: &mut Lane<'_, B>,
@@ -100,6 +100,7 @@ impl<'a, W: Witness> Stage<'a, W> {
         lane.fates.set(item.index(), fate.unwrap_or_else(|fate| fate));
     }
 
+    /// Serves a packet unless another worker owns its flow.
     fn serve_if_own<F: Balanced, B: Frame>(
         &mut self,
         flows: &mut Flows<'_, F>,
