@@ -17,8 +17,10 @@ use crate::row::Failure;
 use crate::stand::{BenchEnds, Blanks, LoopEnds, Wire};
 use crate::traffic::{Segment, Traffic};
 
-/// Frames in a burst, as in the product.
+/// Frames that the source gives at once: as many as the product takes.
 pub const BURST: usize = lb::limits::BATCH;
+/// Frames that a reference loop takes at once, as testpmd does unless told otherwise.
+pub const REFERENCE_BURST: usize = 32;
 
 /// What the loop does to packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub enum Work {
 
 /// A burst received, worked on and sent.
 pub fn forward(rx: &mut RxQueue, tx: &mut TxQueue, burst: &mut Burst, work: Work) -> usize {
-    let received = rx.receive(burst, BURST);
+    let received = rx.receive(burst, REFERENCE_BURST);
     if work == Work::FiveTupleSwap {
         for frame in burst.as_mut_slice() {
             swap(frame);
@@ -90,11 +92,13 @@ impl Reference {
         self.bench.feed(&mut self.frames)
     }
 
-    /// One turn of the loop; returns how many frames it forwarded.
+    /// As many turns of the loop as a burst of the source takes; returns how many frames they
+    /// forwarded.
     #[inline]
     pub fn forward(&mut self) -> u64 {
         let LoopEnds { rx, tx } = &mut self.ends;
-        let forwarded = forward(rx, tx, &mut self.burst, self.work) as u64;
+        let mut turn = || forward(rx, tx, &mut self.burst, self.work) as u64;
+        let forwarded = (0..BURST / REFERENCE_BURST).map(|_| turn()).sum();
         self.fed += forwarded;
         forwarded
     }

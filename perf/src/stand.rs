@@ -22,8 +22,8 @@ pub const WORKERS_MAX: u16 = 2;
 
 const POOL: u32 = 8191;
 const MEMORY_MB: u64 = 128;
-/// Bytes of small buffers: with their headers six lie on a page.
-pub const SMALL: u16 = 320;
+/// Bytes of small buffers: with their headers nine lie on a page.
+pub const SMALL: u16 = 128;
 /// Bytes of Ethernet header and FCS, which an MTU leaves out.
 const FRAME_OVERHEAD: u16 = 18;
 /// RFC 791: every link carries packets of 68 bytes.
