@@ -215,26 +215,45 @@ impl FrameCounters {
 
 /// Which next hops a worker has sent to since somebody asked, by place.
 #[derive(Debug)]
-pub struct NextHopUse(Box<[AtomicBool; NEXT_HOPS]>);
+pub struct NextHopUse(Box<NextHopMarks>);
 
-impl NextHopUse {
+/// A mark for each next hop.
+#[derive(Debug)]
+pub(crate) struct NextHopMarks([AtomicBool; NEXT_HOPS]);
+
+impl NextHopMarks {
     /// Notes that a frame goes to the next hop in a place.
     #[inline(always)]
-    pub fn mark(&self, place: u16) {
+    pub(crate) fn mark(&self, place: u16) {
         if let Some(used) = self.0.get(usize::from(place)) {
             used.store(true, Ordering::Relaxed);
         }
     }
+}
+
+impl NextHopUse {
+    /// All marks, at hand for a whole batch.
+    #[inline]
+    pub(crate) fn marks(&self) -> &NextHopMarks {
+        &self.0
+    }
+
+    /// Notes that a frame goes to the next hop in a place.
+    #[inline]
+    pub fn mark(&self, place: u16) {
+        self.0.mark(place);
+    }
 
     /// Whether the next hop in a place was sent to; asking forgets it.
     pub fn take(&self, place: u16) -> bool {
-        self.0.get(usize::from(place)).is_some_and(|used| used.swap(false, Ordering::Relaxed))
+        let used = self.0.0.get(usize::from(place));
+        used.is_some_and(|used| used.swap(false, Ordering::Relaxed))
     }
 }
 
 impl Default for NextHopUse {
     fn default() -> Self {
-        Self(Box::new([const { AtomicBool::new(false) }; NEXT_HOPS]))
+        Self(Box::new(NextHopMarks([const { AtomicBool::new(false) }; NEXT_HOPS])))
     }
 }
 

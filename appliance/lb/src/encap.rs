@@ -15,10 +15,13 @@ pub(crate) mod tunnel;
 use std::net::IpAddr;
 
 use wire::csum::{self, Delta, Sum};
-use wire::parse::plain::{PlainFamily, Said};
+use wire::parse::plain::{Plain, PlainFamily, Said};
 use wire::{Eth, Family, FamilyId, Frame, Gre, Gue, IpHeader, Ipv4, Ipv6, L4, Port};
 use wire::{Tuple, U16, Udp, V4, V6, gre, ipv4};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, native_endian, transmute,
+    transmute_ref,
+};
 
 use crate::network::NextHop;
 use crate::service::{Tunnel, TunnelChecksum};
@@ -45,35 +48,34 @@ pub struct Inner {
     pub tos: u8,
     /// TTL or hop limit, in hops, as the packet leaves.
     pub ttl: u8,
-    /// Whether it is an IPv4 packet that routers must not fragment.
+    /// Whether it is an IPv4 packet that routers must not fragment, and that shows.
     pub dont_fragment: bool,
 }
 
 impl Inner {
-    /// What shows of a packet of `len` bytes with this header.
-    pub fn new<F: Family>(header: &IpHeader<F>, len: usize) -> Self {
-        let dont_fragment = F::ID == FamilyId::V4 && header.dont_fragment;
+    /// What shows of a packet of `len` bytes with this header; whether it may be fragmented shows
+    /// if that is `copied`.
+    pub fn new<F: Family>(header: &IpHeader<F>, len: usize, copied: bool) -> Self {
+        let dont_fragment = F::ID == FamilyId::V4 && header.dont_fragment && copied;
         Self { len, tos: header.tos, ttl: header.ttl, dont_fragment }
     }
 
     /// The same, of a plain packet as it leaves.
     #[inline(always)]
-    fn plain<F: PlainFamily>(front: &F::Front) -> Self {
+    fn plain<F: PlainFamily>(front: &F::Front, copied: bool) -> Self {
         let Said { ip_len, tos, ttl, dont_fragment, .. } = F::said(front);
-        let dont_fragment = F::ID == FamilyId::V4 && dont_fragment;
+        let dont_fragment = F::ID == FamilyId::V4 && dont_fragment && copied;
         Self { len: ip_len as usize, tos, ttl, dont_fragment }
     }
 }
 
 /// What the director chooses for each outer packet.
-#[derive(Clone, Copy, Debug)]
-pub struct PerPacket {
-    /// Identification, used where the packet may be fragmented on its way.
-    pub id: u16,
-    /// UDP source port of GUE, the same for all packets of a flow; 0 for other tunnels.
-    pub port: u16,
-    /// Whether an inner packet that must not be fragmented makes such an outer one.
-    pub copies_dont_fragment: bool,
+pub trait Choose<F: Family> {
+    /// Identification of one that may be fragmented on its way.
+    fn id(&mut self) -> u16;
+
+    /// UDP source port of GUE, the same for all packets of a flow.
+    fn port(&self, flow: &Tuple<F>) -> u16;
 }
 
 impl Outer {
@@ -116,14 +118,9 @@ impl Outer {
         }
     }
 
-    /// Whether the flow of a packet shows in its outer headers, as [`PerPacket::port`].
-    #[inline]
-    pub fn shows_flow(&self) -> bool {
-        matches!(self.tunnel, Tunnel::Gue { .. })
-    }
-
-    /// Puts the outer headers before the IP packet of a frame. Returns the Ethernet header, which
-    /// has the right EtherType and is yet to be addressed, and the packet inside.
+    /// Puts the outer headers before the IP packet of a frame, which is of `flow`. Returns the
+    /// Ethernet header, which has the right EtherType and is yet to be addressed, and the packet
+    /// inside.
     ///
     /// # Errors
     /// The frame has no headroom, or not all of what a checksum covers, and is unchanged; or it was
@@ -132,13 +129,14 @@ impl Outer {
         &self,
         frame: &'f mut impl Frame,
         inner: &Inner,
-        choice: &PerPacket,
+        flow: &Tuple<F>,
+        choose: &mut impl Choose<F>,
     ) -> Result<(&'f mut Eth, &'f mut [u8]), DropReason> {
         self.make_room(frame, inner.len)?;
         let head = frame.head_mut();
         let written = match self.family {
-            FamilyId::V4 => self.write::<V4, F>(head, inner, choice),
-            FamilyId::V6 => self.write::<V6, F>(head, inner, choice),
+            FamilyId::V4 => self.write::<V4, F>(head, inner, flow, choose),
+            FamilyId::V6 => self.write::<V6, F>(head, inner, flow, choose),
         };
         written.ok_or(DropReason::Bug)
     }
@@ -147,22 +145,19 @@ impl Outer {
     ///
     /// # Errors
     /// The frame has no headroom, or not all of what a checksum covers, and is unchanged.
-    #[inline(always)]
-    pub(crate) fn make_room(&self, frame: &mut impl Frame, len: usize) -> Result<(), DropReason> {
+    fn make_room(&self, frame: &mut impl Frame, len: usize) -> Result<(), DropReason> {
         if sums_payload(self.tunnel) && frame.head().len() < size_of::<Eth>() + len {
             return Err(DropReason::ChainedChecksum);
         }
-        match frame.push_front(self.overhead()) {
-            true => Ok(()),
-            false => Err(DropReason::NoHeadroom),
-        }
+        frame.push_front(self.overhead()).map(|_| ()).ok_or(DropReason::NoHeadroom)
     }
 
     fn write<'f, O: OuterHeader, F: Family>(
         &self,
         head: &'f mut [u8],
         inner: &Inner,
-        choice: &PerPacket,
+        flow: &Tuple<F>,
+        choose: &mut impl Choose<F>,
     ) -> Option<(&'f mut Eth, &'f mut [u8])> {
         let (Front { eth, ip, .. }, payload) = Front::<O, [u8; 0]>::mut_from_prefix(head).ok()?;
         let (blank, _) = O::Header::ref_from_prefix(&self.ip).ok()?;
@@ -173,81 +168,89 @@ impl Outer {
             Tunnel::Ipip => {}
             Tunnel::Gre { checksum } => write_gre::<F>(covered, checksum)?,
             Tunnel::Gue { port, checksum } => {
-                let ports = (choice.port, port);
+                let ports = (choose.port(flow), port);
                 write_gue::<O, F>(covered, O::ends(blank), ports, checksum, payload_len)?;
             }
         }
         let payload_len = u16::try_from(payload_len).ok()?;
         payload_len.checked_add(O::COUNTED)?;
-        *ip = O::complete(blank, payload_len, inner, choice);
+        *ip = O::complete(blank, payload_len, inner, || choose.id());
         eth.ethertype = U16::new(O::ETHERTYPE);
         Some((eth, payload.get_mut(shim_len..)?))
     }
 
-    /// Whether nothing lies between the two IP headers.
+    /// Whether it is nothing but one more header of a family.
     #[inline(always)]
-    fn is_bare(&self) -> bool {
-        self.tunnel == Tunnel::Ipip
+    pub(crate) fn is_one_header_of(&self, family: FamilyId) -> bool {
+        self.family == family && self.tunnel == Tunnel::Ipip
     }
 
-    /// Writes the outer headers into the room that was made for them before a plain packet that
-    /// fits. Also takes a hop off the packet's life, which changes its header checksum by `delta`,
-    /// and addresses the frame. `port` is the source port of a flow that is to show in the headers.
+    /// Puts one more header before a plain packet, where [`Self::is_one_header_of`] its family;
+    /// takes a hop off its life and addresses the frame. `id` is the packet's identification if it
+    /// may be fragmented.
+    ///
+    /// # Errors
+    /// The frame has no headroom and is unchanged.
     #[inline(always)]
-    pub(crate) fn fill<F: PlainFamily>(
+    pub(crate) fn double<F: OuterHeader + PlainFamily>(
         &self,
-        head: &mut [u8],
-        (delta, hop): (Delta, &NextHop),
-        choice: &PerPacket,
-        port: impl FnOnce(&Tuple<F>) -> u16,
-    ) {
-        let filled = match (self.is_bare(), self.family) {
-            (true, FamilyId::V4) => self.fill_bare::<V4, F>(head, (delta, hop), choice),
-            (true, FamilyId::V6) => self.fill_bare::<V6, F>(head, (delta, hop), choice),
-            (false, _) => self.fill_shimmed::<F>(head, (delta, hop), choice, port),
-        };
-        debug_assert!(filled.is_some(), "there was no room for the outer headers");
+        frame: &mut impl Frame,
+        way: WayIn<'_>,
+        id: impl FnOnce() -> u16,
+    ) -> Result<(), DropReason> {
+        let head = frame.push_front(F::HEADER_LEN).ok_or(DropReason::NoHeadroom)?;
+        let (front, _) = Front::<F, F::Front>::mut_from_prefix(head).map_err(bug)?;
+        let (blank, _) = F::Header::ref_from_prefix(&self.ip).map_err(bug)?;
+        F::forward_plain(&mut front.inner, way.delta);
+        let inner = Inner::plain::<F>(&front.inner, way.copies_dont_fragment);
+        front.ip = F::complete(blank, inner.len as u16, &inner, id);
+        front.eth.set_link(way.hop.link);
+        front.eth.ethertype = U16::new(F::ETHERTYPE);
+        Ok(())
     }
 
-    #[inline(always)]
-    fn fill_bare<O: OuterHeader, F: PlainFamily>(
-        &self,
-        head: &mut [u8],
-        (delta, hop): (Delta, &NextHop),
-        choice: &PerPacket,
-    ) -> Option<()> {
-        let (front, _) = Front::<O, F::Front>::mut_from_prefix(head).ok()?;
-        let (blank, _) = O::Header::ref_from_prefix(&self.ip).ok()?;
-        F::forward_plain(&mut front.inner, delta);
-        let inner = Inner::plain::<F>(&front.inner);
-        front.ip = O::complete(blank, inner.len as u16, &inner, choice);
-        front.eth.set_link(hop.link);
-        front.eth.ethertype = U16::new(O::ETHERTYPE);
-        Some(())
-    }
-
+    /// Does for any tunnel what [`Self::double`] does for some.
+    ///
+    /// # Errors
+    /// As [`Self::wrap`].
     #[inline(never)]
-    fn fill_shimmed<F: PlainFamily>(
+    pub(crate) fn wrap_plain<F: PlainFamily>(
         &self,
-        head: &mut [u8],
-        (delta, hop): (Delta, &NextHop),
-        choice: &PerPacket,
-        port: impl FnOnce(&Tuple<F>) -> u16,
-    ) -> Option<()> {
-        let packet = head.get_mut(size_of::<Eth>() + self.overhead()..)?;
-        let (front, rest) = F::Front::mut_from_prefix(packet).ok()?;
+        frame: &mut impl Frame,
+        way: WayIn<'_>,
+        choose: &mut impl Choose<F>,
+    ) -> Result<(), DropReason> {
+        let (plain, _) = Plain::<F>::ref_from_prefix(frame.head()).map_err(bug)?;
+        let flow = plain.tuple;
+        self.make_room(frame, F::said(&plain.front).ip_len as usize)?;
+        let head = frame.head_mut();
+        let packet = head.get_mut(size_of::<Eth>() + self.overhead()..).ok_or(DropReason::Bug)?;
+        let (front, _) = F::Front::mut_from_prefix(packet).map_err(bug)?;
         // The tunnel's checksum is over the packet as it leaves.
-        F::forward_plain(front, delta);
-        let (tuple, _) = Tuple::<F>::ref_from_prefix(rest).ok()?;
-        let choice = PerPacket { port: port(tuple), ..*choice };
-        let inner = Inner::plain::<F>(front);
-        let (eth, _) = match self.family {
-            FamilyId::V4 => self.write::<V4, F>(head, &inner, &choice)?,
-            FamilyId::V6 => self.write::<V6, F>(head, &inner, &choice)?,
+        F::forward_plain(front, way.delta);
+        let inner = Inner::plain::<F>(front, way.copies_dont_fragment);
+        let written = match self.family {
+            FamilyId::V4 => self.write::<V4, F>(head, &inner, &flow, choose),
+            FamilyId::V6 => self.write::<V6, F>(head, &inner, &flow, choose),
         };
-        eth.set_link(hop.link);
-        Some(())
+        let (eth, _) = written.ok_or(DropReason::Bug)?;
+        eth.set_link(way.hop.link);
+        Ok(())
     }
+}
+
+/// The way of a plain packet through a tunnel.
+#[derive(Clone, Copy)]
+pub(crate) struct WayIn<'a> {
+    pub(crate) hop: &'a NextHop,
+    /// What the hop taken off the packet's life does to its header checksum.
+    pub(crate) delta: Delta,
+    /// Whether an inner packet that must not be fragmented makes such an outer one.
+    pub(crate) copies_dont_fragment: bool,
+}
+
+fn bug<E>(_: E) -> DropReason {
+    DropReason::Bug
 }
 
 /// The front of a frame with an outer packet, and what that begins with.
@@ -322,7 +325,8 @@ fn write_gue<O: Family, F: Family>(
 }
 
 /// A family that can be the outer one.
-trait OuterHeader: Family {
+pub trait OuterHeader: Family {
+    /// The header as it lies in a packet.
     type Header: Copy + FromBytes + Immutable + IntoBytes + KnownLayout + Unaligned;
 
     /// The header of a packet without payload and of no hops.
@@ -340,7 +344,7 @@ trait OuterHeader: Family {
         blank: &Self::Header,
         payload_len: u16,
         inner: &Inner,
-        choice: &PerPacket,
+        id: impl FnOnce() -> u16,
     ) -> Self::Header;
 }
 
@@ -348,10 +352,10 @@ impl OuterHeader for V4 {
     type Header = Ipv4;
 
     fn blank(src: Self::Addr, dst: Self::Addr, protocol: u8) -> Ipv4 {
-        let mut header = Ipv4 {
+        Ipv4 {
             version_ihl: ipv4::VERSION_IHL,
             tos: 0,
-            total_len: U16::new(Self::HEADER_LEN as u16),
+            total_len: U16::ZERO,
             id: U16::ZERO,
             frag: U16::ZERO,
             ttl: 0,
@@ -359,9 +363,7 @@ impl OuterHeader for V4 {
             csum: U16::ZERO,
             src,
             dst,
-        };
-        header.csum = header.checksum();
-        header
+        }
     }
 
     #[inline]
@@ -372,22 +374,31 @@ impl OuterHeader for V4 {
     const COUNTED: u16 = Self::HEADER_LEN as u16;
 
     #[inline(always)]
-    fn complete(blank: &Ipv4, payload_len: u16, inner: &Inner, choice: &PerPacket) -> Ipv4 {
-        let dont_fragment = inner.dont_fragment && choice.copies_dont_fragment;
-        let (id, frag) = if dont_fragment { (0, ipv4::DONT_FRAGMENT) } else { (choice.id, 0) };
-        let tos = outer_tos(inner.tos);
-        let sum = Sum::with_checksum(blank.csum).word(tos.into()).word(payload_len);
-        let sum = sum.word(id | frag).word(u16::from(inner.ttl) << 8);
-        Ipv4 {
-            tos,
-            total_len: U16::new(payload_len.wrapping_add(Self::COUNTED)),
-            id: U16::new(id),
-            frag: U16::new(frag),
-            ttl: inner.ttl,
-            csum: sum.checksum(),
-            ..*blank
-        }
+    fn complete(blank: &Ipv4, payload_len: u16, inner: &Inner, id: impl FnOnce() -> u16) -> Ipv4 {
+        let Words4 { second, third, .. } = transmute_ref!(blank);
+        let id_frag = match inner.dont_fragment {
+            true => ipv4::DONT_FRAGMENT.into(),
+            false => u32::from(id()) << 16,
+        };
+        let total_len = payload_len.wrapping_add(Self::COUNTED);
+        let front = u32::from(ipv4::VERSION_IHL) << 24 | u32::from(outer_tos(inner.tos)) << 16;
+        let front = front + u32::from(total_len);
+        let first = (u64::from(front) << 32 | u64::from(id_frag)).to_be();
+        let second = second.get() | u64::from_ne_bytes([inner.ttl, 0, 0, 0, 0, 0, 0, 0]);
+        let sum = Sum::of_eight(first).carry(Sum::of_eight(second));
+        let [high, low] = sum.carry(Sum::of_eight(third.get().into())).checksum().to_bytes();
+        let second = second | u64::from_ne_bytes([0, 0, high, low, 0, 0, 0, 0]);
+        transmute!(Words4 { first: first.into(), second: second.into(), third: *third })
     }
+}
+
+/// An IPv4 header without options in words: up to the TTL, up to the destination, the destination.
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Words4 {
+    first: native_endian::U64,
+    second: native_endian::U64,
+    third: native_endian::U32,
 }
 
 impl OuterHeader for V6 {
@@ -412,7 +423,7 @@ impl OuterHeader for V6 {
     const COUNTED: u16 = 0;
 
     #[inline(always)]
-    fn complete(blank: &Ipv6, payload_len: u16, inner: &Inner, _: &PerPacket) -> Ipv6 {
+    fn complete(blank: &Ipv6, payload_len: u16, inner: &Inner, _: impl FnOnce() -> u16) -> Ipv6 {
         Ipv6 {
             version_class_label: Ipv6::word(outer_tos(inner.tos), 0),
             payload_len: U16::new(payload_len),

@@ -8,7 +8,6 @@
 
 use std::ops::Range;
 
-use arrayvec::ArrayVec;
 use wire::csum::Delta;
 use wire::parse::plain::{Plain, TcpRest, UdpRest};
 use wire::{Eth, Frame, L4};
@@ -19,12 +18,12 @@ use crate::conn::flows::Flows;
 use crate::conn::table::Probe;
 use crate::conn::tcp_state::{State, Timeouts};
 use crate::conn::{Deadline, Usual};
-use crate::counters::{NextHopUse, TrafficCounters};
-use crate::encap::tunnel::Entry;
+use crate::counters::{NextHopMarks, TrafficCounters};
+use crate::encap::WayIn;
 use crate::family::Balanced;
 use crate::ids::Tick;
+use crate::knobs::Knob;
 use crate::lane::{Lane, is_tcp};
-use crate::limits::BATCH;
 use crate::network::{NextHop, NextHops};
 use crate::snapshot::{ServerView, server};
 use crate::stage::Stage;
@@ -52,9 +51,11 @@ struct Tables<'a> {
     udp: Usual,
     servers: &'a [ServerView],
     next_hops: NextHops<'a>,
-    sent_to: &'a NextHopUse,
+    sent_to: &'a NextHopMarks,
     /// Whether anything was learned of any way to a tunnel server.
     knows_paths: bool,
+    /// Whether packets that must not be fragmented make such ones of their tunnels.
+    copies_dont_fragment: bool,
     counters: &'a [TrafficCounters],
 }
 
@@ -93,38 +94,36 @@ impl<W: Witness> Stage<'_, W> {
         run: Range<usize>,
     ) -> usize {
         let (snapshot, counters) = (self.snapshot, self.counters);
+        // As many counters as servers, so that one comparison does for both.
+        let servers = snapshot.servers.len().min(counters.servers().len());
         let tables = Tables {
             tcp: self.steady.tcp.through_tunnels(TUNNELS),
             udp: self.steady.udp.through_tunnels(TUNNELS),
-            servers: &snapshot.servers,
+            servers: snapshot.servers.get(..servers).unwrap_or_default(),
             next_hops: snapshot.network.next_hops(),
-            sent_to: &counters.next_hops,
+            sent_to: counters.next_hops.marks(),
             knows_paths: TUNNELS && self.counts.paths().any(),
-            counters: counters.servers(),
+            copies_dont_fragment: snapshot.knobs.is_on(Knob::PmtuDisc),
+            counters: counters.servers().get(..servers).unwrap_or_default(),
         };
         let frames = lane.frames.get_mut(run.clone()).unwrap_or_default();
         let probes = lane.probes.get(run.clone()).unwrap_or_default();
         let leave_by = lane.fates.leave_by(run.start);
-        let mut entries = ArrayVec::<Entry<'_>, BATCH>::new();
         let mut packets = frames.iter_mut().zip(probes).zip(leave_by);
         let mut end = run.end;
         while let Some(((frame, probe), leaves_by)) = packets.next() {
             let place = run.end - packets.len() - 1;
             let at = (place as u8, *probe);
             let hop = if is_tcp::<F>(frame.head()) {
-                self.serve_usual::<F, B, TcpRest, TUNNELS>(flows, &tables, at, frame, &mut entries)
+                self.serve_usual::<F, B, TcpRest, TUNNELS>(flows, &tables, at, frame)
             } else {
-                self.serve_usual::<F, B, UdpRest, TUNNELS>(flows, &tables, at, frame, &mut entries)
+                self.serve_usual::<F, B, UdpRest, TUNNELS>(flows, &tables, at, frame)
             };
             let Some(hop) = hop else {
                 end = place;
                 break;
             };
             *leaves_by = hop.nic;
-        }
-        if TUNNELS {
-            let frames = lane.frames.get_mut(run.start..end).unwrap_or_default();
-            self.enter::<F, B>(frames, &entries);
         }
         end
     }
@@ -137,7 +136,6 @@ impl<W: Witness> Stage<'_, W> {
         tables: &Tables<'t>,
         (index, probe): (u8, Probe),
         frame: &mut B,
-        entries: &mut ArrayVec<Entry<'t>, BATCH>,
     ) -> Option<&'t NextHop> {
         let (direction, conn) = flows.candidate(probe)?;
         let frame_len = frame.len();
@@ -153,12 +151,9 @@ impl<W: Witness> Stage<'_, W> {
         let counters = tables.counters.get(id.slot as usize)?;
         let hop = tables.next_hops.place(&action.next_hop)?;
         if TUNNELS {
-            let outer = view.outer.as_ref()?;
-            if !self.fits_tunnel(frame_len, outer, hop, tables.knows_paths) {
-                return None;
-            }
-            outer.make_room(frame, said.ip_len as usize).ok()?;
-            entries.push(Entry { outer, hop, delta: action.header_delta });
+            let delta = action.header_delta;
+            let way = WayIn { hop, delta, copies_dont_fragment: tables.copies_dont_fragment };
+            self.enter::<F, B>(frame, &view.outer, way, tables.knows_paths)?;
             counters.way(direction).add(said.ip_len.into());
         } else {
             if frame_len > size_of::<Eth>() + usize::from(hop.mtu) {

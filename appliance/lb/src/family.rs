@@ -4,13 +4,14 @@
 use wire::{IcmpOf, PlainFamily, V4, V6};
 
 use crate::conn::ConnFamily;
+use crate::encap::OuterHeader;
 use crate::icmp::error::IcmpFamily;
 use crate::snapshot::SnapshotFamily;
 use crate::stranger::reset::ResetFamily;
 
 /// A family whose packets go through the whole path.
 pub trait Balanced:
-    ConnFamily + IcmpFamily + IcmpOf + PlainFamily + ResetFamily + SnapshotFamily
+    ConnFamily + IcmpFamily + IcmpOf + OuterHeader + PlainFamily + ResetFamily + SnapshotFamily
 {
 }
 

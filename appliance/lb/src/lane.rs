@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use wire::parse::plain::TcpRest;
 use wire::{Family, Frame, L4, Parsed, Plain, parse_whole};
 use zerocopy::FromBytes;
 
@@ -43,9 +44,9 @@ impl<F: Family> Item<F> {
 #[derive(Debug)]
 pub(crate) struct Lane<'b, B> {
     /// Which frames of the batch are such packets, a bit for each.
-    places: u32,
+    places: u64,
     /// Which of these are plain and steady.
-    steady: u32,
+    steady: u64,
     /// All frames of the batch.
     pub(crate) frames: &'b mut [B],
     /// By which NIC each of them came.
@@ -57,9 +58,9 @@ pub(crate) struct Lane<'b, B> {
 
 impl<'b, B: Frame> Lane<'b, B> {
     /// The packets of a batch that are in these places.
-    pub(crate) fn of(batch: &'b mut Batch<B>, places: u32) -> Self {
+    pub(crate) fn of(batch: &'b mut Batch<B>, places: u64) -> Self {
         let Batch { frames, nics, sorted: Sorted { probes, fates, steady, .. }, .. } = batch;
-        Self { places, steady: places & *steady, frames, nics, probes, fates }
+        Self { places, steady: places & *steady, frames, nics, probes: &probes.0, fates }
     }
 
     /// The places with a packet of the family, from `at` on.
@@ -100,22 +101,23 @@ impl<'b, B: Frame> Lane<'b, B> {
 
 /// The first of some places, a bit for each, from `at` on.
 #[inline]
-fn next(places: u32, at: usize) -> Option<usize> {
-    let left = u64::from(places) >> at;
+pub(crate) fn next(places: u64, at: usize) -> Option<usize> {
+    let left = places.checked_shr(at as u32).unwrap_or(0);
     (left != 0).then(|| at + left.trailing_zeros() as usize)
 }
 
 /// The first of some places, a bit for each, from `at` on, that have no others between them.
 #[inline]
-pub(crate) fn run(places: u32, at: usize) -> Option<Range<usize>> {
+pub(crate) fn run(places: u64, at: usize) -> Option<Range<usize>> {
     let start = next(places, at)?;
-    let others = !(u64::from(places) >> start);
+    let others = !(places >> start);
     Some(start..start + others.trailing_zeros() as usize)
 }
 
 /// Whether a plain packet is one of TCP.
 #[inline(always)]
 pub(crate) fn is_tcp<F: Balanced>(head: &[u8]) -> bool {
-    Plain::<F>::ref_from_prefix(head)
-        .is_ok_and(|(plain, _)| F::said(&plain.front).protocol == L4::Tcp.number())
+    Plain::<F>::ref_from_prefix(head).is_ok_and(|(plain, rest)| {
+        rest.len() >= size_of::<TcpRest>() && F::said(&plain.front).protocol == L4::Tcp.number()
+    })
 }

@@ -2,7 +2,7 @@
 //! Every fixed size, and how they hang together.
 
 /// Frames taken from a queue at once.
-pub const BATCH: usize = 32;
+pub const BATCH: usize = 64;
 /// Frames of a worker that wait for a next hop's link-layer address at most.
 pub const HELD_MAX: usize = 256;
 /// Frames of a worker that wait for the same link-layer address at most.

@@ -249,10 +249,10 @@ impl<'a> NextHops<'a> {
     /// The place of an id, unless the id is stale: without a neighbour, nothing fits it.
     #[inline(always)]
     pub(crate) fn place(self, id: &NextHopId) -> Option<&'a NextHop> {
-        if id.epoch.get() != self.epoch {
-            return None;
-        }
-        self.places.get(usize::from(id.place()))
+        const { assert!(limits::NEXT_HOPS <= 1 << u16::BITS) };
+        // Of another epoch, the number is larger than that of any place.
+        let epochs = u32::from(id.epoch.get() ^ self.epoch);
+        self.places.get((epochs << u16::BITS | u32::from(id.place())) as usize)
     }
 }
 

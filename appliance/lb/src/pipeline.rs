@@ -228,6 +228,7 @@ impl<'m, B: Frame> Worker<'m, B> {
         self.defend(now);
         self.sort(batch, origin);
         self.point(batch);
+        batch.sorted.point_again(self.v4.conns(), self.v6.conns());
         for (index, (frame, nic)) in (0..).zip(batch.frames.iter().zip(batch.nics())) {
             let arrival = || Arrival { worker: self.counters.worker, nic: *nic, origin, now };
             witness.arrived(index, arrival, frame);

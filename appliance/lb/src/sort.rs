@@ -14,7 +14,7 @@ use crate::conn::table::{ConnTable, Probe};
 use crate::family::Balanced;
 use crate::fate::{Fates, punt};
 use crate::ids::NicId;
-use crate::lane::run;
+use crate::lane::{next, run};
 use crate::limits::BATCH;
 use crate::steer::Wiring;
 use crate::verdict::DropReason;
@@ -23,25 +23,37 @@ use crate::verdict::DropReason;
 #[derive(Debug, Default)]
 pub(crate) struct Sorted {
     /// Packets of IPv4 that are to be balanced, a bit for each.
-    pub(crate) v4: u32,
+    pub(crate) v4: u64,
     /// Packets of IPv6 that are to be balanced, a bit for each.
-    pub(crate) v6: u32,
+    pub(crate) v6: u64,
     /// Those of either that are plain and [steady](wire::PlainPacket::is_steady), a bit for each.
-    pub(crate) steady: u32,
+    pub(crate) steady: u64,
+    /// Those of either that nothing in their first bucket looks like, a bit for each.
+    missed: u64,
     /// Fragments, a bit for each.
-    pub(crate) parts: u32,
+    pub(crate) parts: u64,
     /// The look-ups of the packets to be balanced.
-    pub(crate) probes: [Probe; BATCH],
+    pub(crate) probes: Probes,
     /// ICMP errors, or what errors are to be made of, with the NIC that each came by.
     pub(crate) errors: ArrayVec<(u8, NicId), BATCH>,
     pub(crate) fates: Fates,
 }
 
-const _: () = assert!(BATCH == u32::BITS as usize);
+/// A look-up for each frame of a batch.
+#[derive(Debug)]
+pub(crate) struct Probes(pub(crate) [Probe; BATCH]);
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self([Probe::default(); BATCH])
+    }
+}
+
+const _: () = assert!(BATCH == u64::BITS as usize);
 
 /// The bits of `count` frames from place `at` on.
-fn places(at: usize, count: usize) -> u32 {
-    (((1_u64 << count) - 1) << at) as u32
+fn places(at: usize, count: usize) -> u64 {
+    (((1_u128 << count) - 1) << at) as u64
 }
 
 /// Which frames of a NIC are for us: those that begin with its link-layer address, or all, or
@@ -180,8 +192,23 @@ impl Sorted {
     /// Goes on with all look-ups, so that each points at a connection or at none.
     #[inline(never)]
     pub(crate) fn point(&mut self, v4: &ConnTable<'_, V4>, v6: &ConnTable<'_, V6>) {
-        point(self.v4, &mut self.probes, v4);
-        point(self.v6, &mut self.probes, v6);
+        let probes = &mut self.probes.0;
+        self.missed = point(self.v4, probes, v4) | point(self.v6, probes, v6);
+    }
+
+    /// Looks into the other bucket for the connections of steady packets that are not in the first.
+    #[inline]
+    pub(crate) fn point_again(&mut self, v4: &ConnTable<'_, V4>, v6: &ConnTable<'_, V6>) {
+        let mut left = self.missed & self.steady;
+        while let Some(at) = next(left, 0) {
+            left &= left - 1;
+            let is_v4 = self.v4 >> at & 1 == 1;
+            match self.probes_from(at).first_mut() {
+                Some(probe) if is_v4 => v4.prefetch_from_other(probe),
+                Some(probe) => v6.prefetch_from_other(probe),
+                None => {}
+            }
+        }
     }
 
     /// Begins to look up the plain packets of a family that are next, from place `at` on, which
@@ -193,29 +220,34 @@ impl Sorted {
         (frames, door): (&[B], Door),
         at: &mut usize,
         until: usize,
-    ) -> u32 {
+    ) -> u64 {
         let first = *at;
         let left = frames.get(first..until).unwrap_or_default();
         let (plain, steady) = sort_plain(left, door, conns, self.probes_from(first));
-        self.steady |= (u64::from(steady) << first) as u32;
+        self.steady |= steady.checked_shl(first as u32).unwrap_or(0);
         *at += plain;
         places(first, plain)
     }
 
     #[inline]
     fn probes_from(&mut self, at: usize) -> &mut [Probe] {
-        self.probes.get_mut(at..).unwrap_or_default()
+        self.probes.0.get_mut(at..).unwrap_or_default()
     }
 }
 
+/// Goes on with the look-ups in some places; returns those of them that point at no connection.
 #[inline]
-fn point<F: Balanced>(places: u32, probes: &mut [Probe], conns: &ConnTable<'_, F>) {
-    let mut at = 0;
+fn point<F: Balanced>(places: u64, probes: &mut [Probe], conns: &ConnTable<'_, F>) -> u64 {
+    let (mut at, mut missed) = (0, 0);
     while let Some(run) = run(places, at) {
         at = run.end;
-        let probes = probes.get_mut(run).unwrap_or_default();
-        probes.iter_mut().for_each(|probe| conns.prefetch(probe));
+        for (place, probe) in run.clone().zip(probes.get_mut(run).unwrap_or_default()) {
+            if !conns.prefetch(probe) {
+                missed |= 1 << place;
+            }
+        }
     }
+    missed
 }
 
 /// Begins to look up plain packets of a family, as far as there are no other frames between them;
@@ -226,9 +258,9 @@ fn sort_plain<F: Balanced, B: Frame>(
     door: Door,
     conns: &ConnTable<'_, F>,
     probes: &mut [Probe],
-) -> (usize, u32) {
+) -> (usize, u64) {
     // The last packet's bit comes first until all have theirs.
-    let (mut plain, mut steady) = (0, 0_u32);
+    let (mut plain, mut steady) = (0, 0_u64);
     if conns.is_void() {
         return (plain, steady);
     }
@@ -237,14 +269,14 @@ fn sort_plain<F: Balanced, B: Frame>(
         match parse_plain::<F>(head, frame.len()) {
             Some(packet) if door.is_for(head) => {
                 *probe = conns.probe(&packet.key());
-                steady = steady << 1 | u32::from(packet.is_steady());
+                steady = steady << 1 | u64::from(packet.is_steady());
             }
             _ => break,
         }
         plain += 1;
     }
     let unused = BATCH - plain.min(BATCH);
-    (plain, ((u64::from(steady) << unused) as u32).reverse_bits())
+    (plain, steady.checked_shl(unused as u32).unwrap_or(0).reverse_bits())
 }
 
 #[cfg(test)]
@@ -295,7 +327,7 @@ mod tests {
         Sorter { wiring: &wiring, v4: &v4, v6: &v6, origin: Origin::Wire }.sort(&mut frames);
         let Sorted { v4, v6, steady, .. } = frames.sorted;
         let places = 0..batch.len();
-        let mark = |bits: u32, at: usize| if bits >> at & 1 == 1 { 'x' } else { '-' };
+        let mark = |bits: u64, at: usize| if bits >> at & 1 == 1 { 'x' } else { '-' };
         [v4, v6, steady].map(|bits| places.clone().map(|at| mark(bits, at)).collect())
     }
 

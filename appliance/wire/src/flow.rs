@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes, Unaligned};
 
-use crate::{Family, Port, V4, V6};
+use crate::{Family, FamilyId, Port, V4, V6};
 
 /// An address and a port.
 #[derive(
@@ -118,9 +118,17 @@ impl<F: Family> Tuple<F> {
     #[must_use]
     pub fn is_mirror_of(&self, other: &Self) -> bool {
         let ports = |tuple: &Self| -> u32 { zerocopy::transmute!([tuple.sport, tuple.dport]) };
-        self.src == other.dst
-            && self.dst == other.src
-            && ports(self) == ports(other).rotate_left(16)
+        let is_mirrored = match F::ID {
+            FamilyId::V4 => self.front().rotate_left(u32::BITS) == other.front(),
+            FamilyId::V6 => self.src == other.dst && self.dst == other.src,
+        };
+        is_mirrored && ports(self) == ports(other).rotate_left(16)
+    }
+
+    /// The first eight bytes: of IPv4, both addresses.
+    #[inline(always)]
+    fn front(&self) -> u64 {
+        u64::read_from_prefix(self.as_bytes()).map_or(0, |(front, _)| front)
     }
 }
 

@@ -25,8 +25,9 @@ pub trait Frame {
         self.len() == 0
     }
 
-    /// Adds `n` bytes of unspecified content at the front; false and unchanged without headroom.
-    fn push_front(&mut self, n: usize) -> bool;
+    /// Adds `n` bytes of unspecified content at the front, and gives the first segment; none and
+    /// unchanged without headroom.
+    fn push_front(&mut self, n: usize) -> Option<&mut [u8]>;
 
     /// Removes `n` bytes at the front; false and unchanged if the first segment is shorter.
     fn pull_front(&mut self, n: usize) -> bool;
@@ -96,12 +97,9 @@ impl Frame for VecFrame {
         self.memory.len() - self.start
     }
 
-    fn push_front(&mut self, n: usize) -> bool {
-        if n > self.start {
-            return false;
-        }
-        self.start -= n;
-        true
+    fn push_front(&mut self, n: usize) -> Option<&mut [u8]> {
+        self.start = self.start.checked_sub(n)?;
+        Some(self.head_mut())
     }
 
     fn pull_front(&mut self, n: usize) -> bool {
@@ -146,9 +144,9 @@ mod tests {
     #[test]
     fn pushing_takes_headroom_until_none_is_left() {
         let mut frame = VecFrame::new(&[1, 2, 3]);
-        assert!(frame.push_front(HEADROOM));
+        assert!(frame.push_front(HEADROOM).is_some());
         assert_eq!(frame.len(), HEADROOM + 3);
-        assert!(!frame.push_front(1));
+        assert!(frame.push_front(1).is_none());
         assert_eq!(frame.len(), HEADROOM + 3);
         assert!(frame.pull_front(HEADROOM));
         assert_eq!(frame, VecFrame::new(&[1, 2, 3]));

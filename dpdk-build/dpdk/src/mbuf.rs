@@ -142,12 +142,7 @@ impl Frame for Mbuf {
     }
 
     fn head_mut(&mut self) -> &mut [u8] {
-        let first = self.first_mut();
-        // SAFETY: the data lies within the buffer, initialised as bytes; the chain is ours alone.
-        unsafe {
-            let start = first.buf_addr.cast::<u8>().add(first.data_off.into());
-            slice::from_raw_parts_mut(start, first.data_len.into())
-        }
+        data_mut(self.first_mut())
     }
 
     fn tail(&self) -> impl Iterator<Item = &[u8]> {
@@ -158,19 +153,15 @@ impl Frame for Mbuf {
         self.first().pkt_len as usize
     }
 
-    fn push_front(&mut self, n: usize) -> bool {
-        let Ok(n) = u16::try_from(n) else {
-            return false;
-        };
+    #[inline]
+    fn push_front(&mut self, n: usize) -> Option<&mut [u8]> {
+        let n = u16::try_from(n).ok()?;
         let first = self.first_mut();
-        let Some(data_off) = first.data_off.checked_sub(n) else {
-            return false;
-        };
-        first.data_off = data_off;
+        first.data_off = first.data_off.checked_sub(n)?;
         // The data ends within the buffer, whose length is an u16 too.
         first.data_len += n;
         first.pkt_len += u32::from(n);
-        true
+        Some(data_mut(first))
     }
 
     fn pull_front(&mut self, n: usize) -> bool {
@@ -244,6 +235,18 @@ impl<'a> Iterator for Segments<'a> {
                 return Some(data(segment));
             }
         }
+    }
+}
+
+/// The data of a segment, to be written.
+#[inline(always)]
+fn data_mut(segment: &mut sys::rte_mbuf) -> &mut [u8] {
+    // SAFETY: the data lies within the buffer, which is somewhere, and bytes have no invalid
+    // values; who borrows the segment alone borrows the chain alone.
+    unsafe {
+        let start = segment.buf_addr.cast::<u8>().add(segment.data_off.into());
+        hint::assert_unchecked(!start.is_null());
+        slice::from_raw_parts_mut(start, segment.data_len.into())
     }
 }
 

@@ -15,7 +15,7 @@ fn memory_stays_mapped_under_a_frame() {
     let error = eal.cleanup().unwrap_err();
     assert_eq!(error, EalError::BuffersOut);
     assert!(error.to_string().contains("drop every Mbuf"));
-    assert!(frame.push_front(2));
+    assert!(frame.push_front(2).is_some());
     frame.head_mut().fill(9);
     assert_eq!(frame.head(), [9; 5]);
 }

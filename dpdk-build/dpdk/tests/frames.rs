@@ -92,9 +92,9 @@ fn a_piece_that_the_pool_cannot_make_leaves_nothing_behind() {
 fn headers_grow_into_the_headroom_and_no_further() {
     let pool = pool("headroom", 7);
     let mut frame = pool.alloc_from(&[1, 2, 3]).unwrap();
-    assert!(frame.push_front(usize::from(HEADROOM)));
-    assert!(!frame.push_front(1));
-    assert!(!frame.push_front(1 << 16));
+    assert!(frame.push_front(usize::from(HEADROOM)).is_some());
+    assert!(frame.push_front(1).is_none());
+    assert!(frame.push_front(1 << 16).is_none());
     assert_eq!(frame.len(), usize::from(HEADROOM) + 3);
     frame.head_mut().fill(9);
     assert!(frame.pull_front(usize::from(HEADROOM) + 1));
@@ -113,7 +113,7 @@ fn a_chain_shows_its_first_segment_and_the_length_of_all() {
     assert!(frame.pull_front(64));
     assert_eq!((frame.head().len(), frame.len()), (0, 86));
     assert_eq!(bytes(&frame), numbers(150)[64..], "an empty head hid the rest");
-    assert!(frame.push_front(4));
+    assert!(frame.push_front(4).is_some());
     assert_eq!(frame.len(), 90);
 }
 

@@ -42,7 +42,7 @@ impl Probe {
         Self { hash, first: u32::MAX }
     }
 
-    /// Whether no entry of the first bucket looks like the key's.
+    /// Whether no entry that was looked at looks like the key's.
     #[inline]
     pub(crate) fn is_miss(self) -> bool {
         self.first == u32::MAX
@@ -175,23 +175,36 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
     }
 
     /// Goes on: compares the tags, and asks the cache for the first entry that they point at, or
-    /// for the other bucket.
+    /// for the other bucket; says whether there is such an entry.
     #[inline]
-    pub fn prefetch(&self, probe: &mut Probe) {
+    pub fn prefetch(&self, probe: &mut Probe) -> bool {
         let first = self.first_bucket(*probe);
-        let Some(bucket) = self.buckets.get(first) else {
-            return;
+        let points = self.point_in(first, probe);
+        if !points && let Some(other) = self.buckets.get(self.other_bucket(first, probe.tag())) {
+            prefetch::read(other);
+        }
+        points
+    }
+
+    /// As [`Self::prefetch`], in the other bucket of a key that nothing in the first looks like.
+    #[cold]
+    pub(crate) fn prefetch_from_other(&self, probe: &mut Probe) {
+        self.point_in(self.other_bucket(self.first_bucket(*probe), probe.tag()), probe);
+    }
+
+    #[inline]
+    fn point_in(&self, bucket: usize, probe: &mut Probe) -> bool {
+        let Some(bucket) = self.buckets.get(bucket) else {
+            return false;
         };
         let ways = NonZero::new(matching(bucket.tags, probe.hash));
         let way = ways.map(|ways| ways.trailing_zeros() as usize % WAYS);
         let Some(entry) = way.and_then(|way| bucket.entries.get(way)) else {
-            if let Some(bucket) = self.buckets.get(self.other_bucket(first, probe.tag())) {
-                prefetch::read(bucket);
-            }
-            return;
+            return false;
         };
         probe.first = *entry;
         prefetch::place(self.conns, (entry >> 1) as usize);
+        true
     }
 
     /// The connection that a look-up points at first after [`Self::prefetch`], and the direction;
@@ -423,6 +436,11 @@ impl<'m, F: ConnFamily> ConnTable<'m, F> {
                     keys += 1;
                     let key = conn.key(direction);
                     assert_eq!(self.look_up(&key), Some((id, direction)));
+                    let mut probe = self.probe(&key);
+                    if !self.prefetch(&mut probe) {
+                        self.prefetch_from_other(&mut probe);
+                    }
+                    assert!(!probe.is_miss(), "of its two buckets neither points at it");
                 }
             }
         }

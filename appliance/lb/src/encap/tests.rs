@@ -4,7 +4,8 @@
 use super::*;
 use crate::ids::NicId;
 use proptest::prelude::*;
-use wire::{Link, Mac, Outcome, ReadHeader, TTL_DELTA, VecFrame, build, parse};
+use wire::{Link, Mac, Outcome, Parsed, ReadHeader, TTL_DELTA, VecFrame, build, parse};
+use zerocopy::FromZeros;
 
 const CLIENTS: [&str; 2] = ["198.51.100.7", "2001:db8:51::7"];
 const VIPS: [&str; 2] = ["192.0.2.1", "2001:db8:ff::1"];
@@ -23,22 +24,36 @@ struct Packet {
     ttl: u8,
     dont_fragment: bool,
     bytes: usize,
-    choice: PerPacket,
+    copied: bool,
+    choice: Chosen,
+}
+
+/// What was chosen before.
+#[derive(Clone, Copy, Debug)]
+struct Chosen {
+    id: u16,
+    port: u16,
+}
+
+impl<F: Family> Choose<F> for Chosen {
+    fn id(&mut self) -> u16 {
+        self.id
+    }
+
+    fn port(&self, _: &Tuple<F>) -> u16 {
+        self.port
+    }
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
-    let choice = (any::<u16>(), any::<bool>());
-    let choice = choice.prop_map(|(id, copies_dont_fragment)| PerPacket {
-        id,
-        port: 50_000,
-        copies_dont_fragment,
-    });
-    let own = (any::<u8>(), 2..=255u8, any::<bool>(), 0..1400usize, choice);
-    own.prop_map(|(tos, ttl, dont_fragment, bytes, choice)| Packet {
+    let choice = any::<u16>().prop_map(|id| Chosen { id, port: 50_000 });
+    let own = (any::<u8>(), 2..=255u8, any::<[bool; 2]>(), 0..1400usize, choice);
+    own.prop_map(|(tos, ttl, [dont_fragment, copied], bytes, choice)| Packet {
         tos,
         ttl,
         dont_fragment,
         bytes,
+        copied,
         choice,
     })
 }
@@ -63,7 +78,7 @@ fn built(packet: &Packet, inner: usize, outer: Option<usize>, hops: u8) -> VecFr
     let ip = match outer {
         None => eth.ip(ends.0, ends.1),
         Some(outer) => {
-            let copied = packet.dont_fragment && v4(inner) && packet.choice.copies_dont_fragment;
+            let copied = packet.dont_fragment && v4(inner) && packet.copied;
             let tos = if packet.tos & 3 == 3 { packet.tos - 1 } else { packet.tos };
             let ip = eth.ip(address(SOURCES[outer]), address(SERVERS[outer]));
             let ip = if copied || !v4(outer) { ip } else { ip.id(packet.choice.id.into()) };
@@ -75,19 +90,24 @@ fn built(packet: &Packet, inner: usize, outer: Option<usize>, hops: u8) -> VecFr
 }
 
 /// A packet wrapped by the way for plain ones.
-fn at_once<F: PlainFamily>(frame: &VecFrame, p: &Packet, o: &Outer, len: usize) -> VecFrame {
+fn at_once<F: OuterHeader + PlainFamily>(frame: &VecFrame, p: &Packet, o: &Outer) -> VecFrame {
     let mut frame = frame.clone();
-    o.make_room(&mut frame, len).unwrap();
-    o.fill::<F>(frame.head_mut(), (TTL_DELTA, &HOP), &p.choice, |_| p.choice.port);
+    let way = WayIn { hop: &HOP, delta: TTL_DELTA, copies_dont_fragment: p.copied };
+    match o.is_one_header_of(F::ID) {
+        true => o.double::<F>(&mut frame, way, || p.choice.id).unwrap(),
+        false => o.wrap_plain::<F>(&mut frame, way, &mut p.choice.clone()).unwrap(),
+    }
     frame
 }
 
 /// A packet wrapped step by step.
-fn in_steps<F: ReadHeader>(frame: &VecFrame, p: &Packet, o: &Outer, len: usize) -> VecFrame {
+fn in_steps<F: ReadHeader>(frame: &VecFrame, p: &Packet, o: &Outer, flow: &Parsed<F>) -> VecFrame {
     let mut frame = frame.clone();
     assert!(F::decrement_ttl(&mut frame.head_mut()[size_of::<Eth>()..]));
     let header = F::header(&frame.head()[size_of::<Eth>()..]).unwrap();
-    let (eth, inside) = o.wrap::<F>(&mut frame, &Inner::new(&header, len), &p.choice).unwrap();
+    let inner = Inner::new(&header, flow.ip_len(), p.copied);
+    let choice = &mut p.choice.clone();
+    let (eth, inside) = o.wrap(&mut frame, &inner, &flow.key().tuple, choice).unwrap();
     eth.set_link(HOP.link);
     assert_eq!(F::header(inside), Some(header));
     frame
@@ -97,12 +117,10 @@ fn in_steps<F: ReadHeader>(frame: &VecFrame, p: &Packet, o: &Outer, len: usize) 
 fn both_ways(came: &VecFrame, packet: &Packet, way: &Outer) -> (VecFrame, VecFrame) {
     match parse(came.head(), came.len()) {
         Outcome::V4(parsed) => {
-            let len = parsed.ip_len();
-            (at_once::<V4>(came, packet, way, len), in_steps::<V4>(came, packet, way, len))
+            (at_once::<V4>(came, packet, way), in_steps::<V4>(came, packet, way, &parsed))
         }
         Outcome::V6(parsed) => {
-            let len = parsed.ip_len();
-            (at_once::<V6>(came, packet, way, len), in_steps::<V6>(came, packet, way, len))
+            (at_once::<V6>(came, packet, way), in_steps::<V6>(came, packet, way, &parsed))
         }
         other => panic!("{other:?}"),
     }
@@ -148,15 +166,22 @@ proptest! {
 
 #[test]
 fn a_frame_without_headroom_is_left_as_it_was() {
-    let choice = PerPacket { id: 1, port: 0, copies_dont_fragment: true };
-    let packet = Packet { tos: 0, ttl: 9, dont_fragment: true, bytes: 9, choice };
+    let choice = Chosen { id: 1, port: 0 };
+    let packet = Packet { tos: 0, ttl: 9, dont_fragment: true, bytes: 9, copied: true, choice };
     let [source, server] = [SOURCES[0], SERVERS[0]].map(address);
     let way = Outer::new(source, server, Tunnel::Ipip, FamilyId::V4).unwrap();
     let mut frame = built(&packet, 0, None, 0);
-    let len = frame.len() - size_of::<Eth>();
-    assert!(frame.push_front(wire::frame::HEADROOM - 19) && frame.truncate(frame.len()));
+    assert!(frame.push_front(wire::frame::HEADROOM - 19).is_some());
+    assert!(frame.truncate(frame.len()));
     let before = frame.clone();
-    assert_eq!(way.make_room(&mut frame, len), Err(DropReason::NoHeadroom));
+    let hop = WayIn { hop: &HOP, delta: TTL_DELTA, copies_dont_fragment: true };
+    assert_eq!(way.double::<V4>(&mut frame, hop, || 1), Err(DropReason::NoHeadroom));
+    let wrapped = way.wrap_plain::<V4>(&mut frame, hop, &mut packet.choice.clone());
+    assert_eq!(wrapped, Err(DropReason::NoHeadroom));
+    let inner = Inner { len: frame.len() - size_of::<Eth>(), tos: 0, ttl: 8, dont_fragment: true };
+    let flow = Tuple::<V4>::new_zeroed();
+    let wrapped = way.wrap(&mut frame, &inner, &flow, &mut packet.choice.clone());
+    assert_eq!(wrapped.err(), Some(DropReason::NoHeadroom));
     assert_eq!(frame, before);
 }
 

@@ -4,9 +4,8 @@
 use wire::{Delta, Eth, FlowKey, Frame, Tuple, U16};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::encap::{Inner, Outer, PerPacket};
+use crate::encap::{Choose, Inner, Outer, WayIn};
 use crate::family::Balanced;
-use crate::hash::Keyed;
 use crate::knobs::Knob;
 use crate::network::NextHop;
 use crate::snapshot::ServerView;
@@ -20,15 +19,6 @@ const GUE_PORTS: u16 = 49152;
 /// The way into the tunnel to a server.
 pub(crate) fn outer(server: Option<&ServerView>) -> Result<Outer, DropReason> {
     server.ok_or(DropReason::Bug)?.outer.ok_or(DropReason::NoRoute)
-}
-
-/// A plain packet's way into a tunnel.
-#[derive(Clone, Copy)]
-pub(crate) struct Entry<'a> {
-    pub(crate) outer: &'a Outer,
-    pub(crate) hop: &'a NextHop,
-    /// What the hop taken off the packet's life does to its header checksum.
-    pub(crate) delta: Delta,
 }
 
 impl<W: Witness> Stage<'_, W> {
@@ -49,17 +39,48 @@ impl<W: Witness> Stage<'_, W> {
         mtu.map(|mtu| usize::from(mtu).saturating_sub(outer.overhead()))
     }
 
-    /// Whether a whole frame fits a tunnel and the way on from it; what was learned of the way
-    /// counts if anything was learned of `any` way.
+    /// Puts the plain packet of a whole frame into a tunnel; none, and nothing is changed, if it
+    /// does not fit or has no room for the headers. What was learned of the way counts if anything
+    /// was learned of `any` way.
     #[inline(always)]
-    pub(crate) fn fits_tunnel(
-        &self,
-        frame_len: usize,
-        outer: &Outer,
-        hop: &NextHop,
+    pub(crate) fn enter<F: Balanced, B: Frame>(
+        &mut self,
+        frame: &mut B,
+        outer: &Option<Outer>,
+        way: WayIn<'_>,
         any: bool,
-    ) -> bool {
-        let len = frame_len + outer.overhead();
+    ) -> Option<()> {
+        let Some(outer) = outer.as_ref().filter(|outer| outer.is_one_header_of(F::ID)) else {
+            let WayIn { hop, delta, copies_dont_fragment } = way;
+            return self.enter_other::<F, B>(frame, outer, hop, delta, copies_dont_fragment);
+        };
+        if !self.fits_tunnel(frame.len() + F::HEADER_LEN, outer, way.hop, any) {
+            return None;
+        }
+        outer.double::<F>(frame, way, || self.next_ip_id()).ok()
+    }
+
+    #[inline(never)]
+    fn enter_other<F: Balanced, B: Frame>(
+        &mut self,
+        frame: &mut B,
+        outer: &Option<Outer>,
+        hop: &NextHop,
+        delta: Delta,
+        copies_dont_fragment: bool,
+    ) -> Option<()> {
+        let outer = outer.as_ref()?;
+        if !self.fits_tunnel(frame.len() + outer.overhead(), outer, hop, true) {
+            return None;
+        }
+        let way = WayIn { hop, delta, copies_dont_fragment };
+        outer.wrap_plain::<F>(frame, way, self).ok()
+    }
+
+    /// Whether a frame that has its outer headers fits the way on; what was learned of it counts if
+    /// anything was learned of `any` way.
+    #[inline(always)]
+    fn fits_tunnel(&self, len: usize, outer: &Outer, hop: &NextHop, any: bool) -> bool {
         len <= size_of::<Eth>() + usize::from(hop.mtu) && (!any || self.fits_path(len, outer))
     }
 
@@ -79,42 +100,25 @@ impl<W: Witness> Stage<'_, W> {
         outer: &Outer,
     ) -> Result<(), DropReason> {
         let header = frame.head().get(size_of::<Eth>()..).and_then(F::header);
-        let inner = Inner::new(&header.ok_or(DropReason::Bug)?, len);
-        let choice = self.choose(source_port(self.keyed, &flow.tuple, outer));
-        outer.wrap::<F>(frame, &inner, &choice).map(|_| ())
+        let copied = self.snapshot.knobs.is_on(Knob::PmtuDisc);
+        let inner = Inner::new(&header.ok_or(DropReason::Bug)?, len, copied);
+        outer.wrap(frame, &inner, &flow.tuple, self).map(|_| ())
     }
 
-    /// Puts plain packets into their tunnels, in whose frames there is room for the outer headers.
-    #[inline(never)]
-    pub(crate) fn enter<F: Balanced, B: Frame>(&mut self, frames: &mut [B], ways: &[Entry<'_>]) {
-        let (keyed, mut choice) = (self.keyed, self.chosen());
-        for (frame, Entry { outer, hop, delta }) in frames.iter_mut().zip(ways) {
-            choice.id = choice.id.wrapping_add(self.wiring.workers);
-            let port = |tuple: &Tuple<F>| source_port(keyed, tuple, outer);
-            outer.fill(frame.head_mut(), (*delta, hop), &choice, port);
-        }
-        *self.ip_id = choice.id;
-    }
-
-    /// What the next packet has that others into the same tunnel have not.
-    fn choose(&mut self, port: u16) -> PerPacket {
+    fn next_ip_id(&mut self) -> u16 {
         // Each worker has ids of its own.
         *self.ip_id = self.ip_id.wrapping_add(self.wiring.workers);
-        PerPacket { port, ..self.chosen() }
-    }
-
-    /// What the last packet into a tunnel had.
-    fn chosen(&self) -> PerPacket {
-        let copies_dont_fragment = self.snapshot.knobs.is_on(Knob::PmtuDisc);
-        PerPacket { id: *self.ip_id, port: 0, copies_dont_fragment }
+        *self.ip_id
     }
 }
 
-/// A port that is the same for all packets of a flow, where flows show in the outer headers.
-fn source_port<F: Balanced>(keyed: &Keyed, flow: &Tuple<F>, outer: &Outer) -> u16 {
-    match outer.shows_flow() {
-        true => GUE_PORTS | (keyed.bytes(flow.as_bytes()) >> 50) as u16,
-        false => 0,
+impl<F: Balanced, W: Witness> Choose<F> for Stage<'_, W> {
+    fn id(&mut self) -> u16 {
+        self.next_ip_id()
+    }
+
+    fn port(&self, flow: &Tuple<F>) -> u16 {
+        GUE_PORTS | (self.keyed.bytes(flow.as_bytes()) >> 50) as u16
     }
 }
 

@@ -55,7 +55,7 @@ impl<W: Witness> Stage<'_, W> {
         mut v4: Known<'_, '_, V4>,
         mut v6: Known<'_, '_, V6>,
         batch: &mut Batch<B>,
-        places: u32,
+        places: u64,
     ) -> Come {
         let mut come = Come::new();
         let Batch { frames, nics, sorted, .. } = batch;

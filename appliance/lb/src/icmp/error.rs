@@ -79,7 +79,7 @@ pub fn wrap<F: IcmpFamily>(
         return false;
     };
     let quoted = ip_len.min(F::ANSWER_MAX - F::HEADERS_LEN).min(l3.len());
-    if !frame.truncate(eth_len + quoted) || !frame.push_front(F::HEADERS_LEN) {
+    if !frame.truncate(eth_len + quoted) || frame.push_front(F::HEADERS_LEN).is_none() {
         return false;
     }
     let l3 = frame.head_mut().get_mut(eth_len..);
