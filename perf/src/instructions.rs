@@ -2,7 +2,7 @@
 //! Instructions per packet of the whole path, by stage: what must not change unseen.
 //!
 //! Counts repeat on any machine to a fraction of an instruction, other than times. They are of a
-//! turn of the poll loop with a burst of 32 over [`CONNECTIONS`] connections: receive, balance,
+//! turn of the poll loop with a burst of 64 over [`CONNECTIONS`] connections: receive, balance,
 //! transmit on an in-memory NIC. `instructions.toml` holds what was counted last.
 
 use std::collections::BTreeMap;
@@ -40,6 +40,8 @@ pub enum Scenario {
     Swap(FamilyId),
     /// Packets of established connections.
     Packets(FamilyId, ForwardMode, Way),
+    /// Requests by NAT while the table is full, so that some keys are not in their first bucket.
+    Full(FamilyId),
     /// First packets of connections.
     Opening(FamilyId, ForwardMode),
 }
@@ -56,6 +58,7 @@ impl Scenario {
                 all.extend(ways.map(|way| Self::Packets(family, mode, *way)));
                 all.push(Self::Opening(family, mode));
             }
+            all.push(Self::Full(family));
         }
         all
     }
@@ -67,6 +70,7 @@ impl Scenario {
             Self::Packets(family, mode, way) => {
                 format!("{} {} IPv{}", mode_name(mode), way.name(), family_number(family))
             }
+            Self::Full(family) => format!("NAT full table IPv{}", family_number(family)),
             Self::Opening(family, mode) => {
                 format!("{} SYN IPv{}", mode_name(mode), family_number(family))
             }
@@ -77,8 +81,10 @@ impl Scenario {
         let (family, mode) = match self {
             Self::Swap(family) => (family, ForwardMode::Direct),
             Self::Packets(family, mode, _) | Self::Opening(family, mode) => (family, mode),
+            Self::Full(family) => (family, ForwardMode::Masquerade),
         };
-        Plan::new(family, mode, 4 * CONNECTIONS)
+        let capacity = if matches!(self, Self::Full(_)) { CONNECTIONS } else { 4 * CONNECTIONS };
+        Plan::new(family, mode, capacity)
     }
 }
 
@@ -103,7 +109,7 @@ pub fn run(mut stand: Stand) -> Result<(), Failure> {
                 let replies = established.replies.clone();
                 pass(&mut established.rig, Side::Lan, &replies, Segment::Data)?;
             }
-            Scenario::Packets(..) => {
+            Scenario::Packets(..) | Scenario::Full(_) => {
                 let requests = established.requests.clone();
                 pass(&mut established.rig, Side::Wan, &requests, Segment::Data)?;
             }

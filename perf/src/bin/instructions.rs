@@ -7,7 +7,8 @@ use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use perf::callgrind;
-use perf::instructions::{self, PerPacket, Recorded, Scenario};
+use perf::instructions::{self, CONNECTIONS, PerPacket, Recorded, Scenario};
+use perf::reference::BURST;
 use perf::row::Failure;
 use perf::stand::{Pages, Stand};
 
@@ -89,7 +90,7 @@ fn record(path: &Path, now: &Recorded) -> Result<(), String> {
 
 /// A line per scenario: the total, then the stages from the dearest on.
 fn print(all: &[Scenario], now: &Recorded) {
-    println!("instructions per packet, 32 in a burst, {} connections", instructions::CONNECTIONS);
+    println!("instructions per packet, {BURST} in a burst, {CONNECTIONS} connections");
     for name in all.iter().map(|scenario| scenario.name()) {
         let Some(counts) = now.packet.get(&name) else {
             continue;
