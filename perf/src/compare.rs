@@ -115,7 +115,7 @@ mod tests {
             .iter()
             .map(|(name, ratio)| {
                 let row = Row { mode: Some("NAT"), family: Some(4), ..Row::new("g", *name) };
-                let spread = |median| Spread { median, min: median, max: median };
+                let spread = |median| Spread { windows: 5, median, min: median, max: median };
                 match ratio {
                     Some(ratio) => row.packets((spread(*ratio), spread(1.0)), 1_000_000_000),
                     None => row,

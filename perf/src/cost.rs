@@ -8,6 +8,9 @@ use crate::row::Failure;
 
 /// Laps between two looks at the clock.
 const LAPS_PER_LOOK: u32 = 32;
+/// What the middle half of the windows differ by at most, over their median, where nothing else
+/// disturbed them.
+const SETTLED: f64 = 0.03;
 
 /// Processor time of the current thread, in nanoseconds.
 pub fn thread_ns() -> u64 {
@@ -27,10 +30,24 @@ pub enum Span {
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// Windows of each loop; 5 at least make a median.
+    /// Windows of each loop at least; 5 make a median.
     pub windows: usize,
+    /// How many may be added while they do not agree.
+    pub spare: usize,
     /// How long each is.
     pub span: Span,
+}
+
+impl Effort {
+    /// Whether these windows of a loop and of its reference are enough: as many as asked for, and
+    /// more while other work of the machine disturbs them, but for windows of a number of units,
+    /// for which room was made.
+    fn is_enough(&self, costs: &[f64], reference_costs: &[f64]) -> bool {
+        let windows = costs.len();
+        let spare = if matches!(self.span, Span::Nanoseconds(_)) { self.spare } else { 0 };
+        let settled = Spread::has_settled(costs) && Spread::has_settled(reference_costs);
+        windows >= self.windows + spare || windows >= self.windows && settled
+    }
 }
 
 /// Work that is done again and again.
@@ -53,6 +70,8 @@ pub trait Lap {
 /// Median, least and most of several windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Spread {
+    /// How many they are.
+    pub windows: usize,
     /// The middle window.
     pub median: f64,
     /// The cheapest window.
@@ -68,12 +87,25 @@ impl Spread {
         let (Some(min), Some(max)) = (figures.first(), figures.last()) else {
             return Self::default();
         };
-        Self { median: figures[figures.len() / 2], min: *min, max: *max }
+        let windows = figures.len();
+        Self { windows, median: figures[windows / 2], min: *min, max: *max }
+    }
+
+    /// Whether the middle half of some figures lies close together.
+    fn has_settled(figures: &[f64]) -> bool {
+        let mut figures = figures.to_vec();
+        figures.sort_by(f64::total_cmp);
+        let at = |quarter: usize| figures.get(quarter * figures.len() / 4).copied();
+        at(1)
+            .zip(at(2))
+            .zip(at(3))
+            .is_some_and(|((low, median), high)| high - low <= SETTLED * median)
     }
 
     /// All three figures times a factor.
     pub fn times(self, factor: f64) -> Self {
-        Self { median: self.median * factor, min: self.min * factor, max: self.max * factor }
+        let Self { windows, median, min, max } = self;
+        Self { windows, median: median * factor, min: min * factor, max: max * factor }
     }
 }
 
@@ -112,13 +144,11 @@ pub fn beside(
         Span::Units(_) => Span::Nanoseconds(10_000_000),
         span @ Span::Nanoseconds(_) => span,
     };
-    for number in 0..=effort.windows {
-        let cost = window(subject, effort.span)?;
-        let reference_cost = window(reference, reference_span)?;
-        if number > 0 {
-            costs.push(cost);
-            reference_costs.push(reference_cost);
-        }
+    window(subject, effort.span)?;
+    window(reference, reference_span)?;
+    while !effort.is_enough(&costs, &reference_costs) {
+        costs.push(window(subject, effort.span)?);
+        reference_costs.push(window(reference, reference_span)?);
     }
     Ok((Spread::of(costs), Spread::of(reference_costs)))
 }
@@ -132,6 +162,27 @@ mod tests {
         let spread = Spread::of(vec![5.0, 1.0, 3.0, 2.0, 4.0]);
         assert_eq!((spread.min, spread.median, spread.max), (1.0, 3.0, 5.0));
         assert_eq!(Spread::of(Vec::new()), Spread::default());
+    }
+
+    #[test]
+    fn windows_have_settled_when_the_middle_half_agrees() {
+        assert!(Spread::has_settled(&[100.0, 300.0, 101.0, 99.0, 100.0]));
+        assert!(!Spread::has_settled(&[100.0, 300.0, 120.0, 99.0, 100.0]));
+        assert!(!Spread::has_settled(&[]));
+    }
+
+    #[test]
+    fn windows_are_added_until_both_loops_settle_or_it_takes_too_long() {
+        let (quiet, busy) = ([9.0; 5], [9.0, 20.0, 9.0, 30.0, 40.0]);
+        let timed = Effort { windows: 5, spare: 10, span: Span::Nanoseconds(1) };
+        assert!(!timed.is_enough(&quiet[..4], &quiet[..4]));
+        assert!(timed.is_enough(&quiet, &quiet));
+        assert!(!timed.is_enough(&busy, &quiet));
+        assert!(!timed.is_enough(&quiet, &busy));
+        assert!(!timed.is_enough(&busy.repeat(2), &quiet.repeat(2)));
+        assert!(timed.is_enough(&busy.repeat(3), &quiet.repeat(3)));
+        let counted = Effort { span: Span::Units(1), ..timed };
+        assert!(counted.is_enough(&busy, &busy));
     }
 
     #[test]

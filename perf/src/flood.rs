@@ -15,16 +15,21 @@ use crate::row::{Failure, Row};
 use crate::stand::Stand;
 use crate::traffic::{Segment, Traffic};
 
-/// SYNs of the flood in a burst; with two good packets that makes ten to one.
+/// SYNs of the flood in a part of a burst; with two good packets that makes ten to one.
 const FLOOD: usize = 20;
+/// Frames in a part.
+const PART: usize = FLOOD + 2;
+/// Parts in a burst, which is two thirds of a batch.
+const PARTS: usize = 2;
 /// Packets per millisecond of the flood: a million a second.
 const PER_MS: u32 = 1000;
 const ESTABLISHED: u32 = 20_000;
 const CLIENTS: u32 = 1 << 20;
 /// Connections that a client's ACK, and then its data, come behind its SYN: 50 ms and 1 s at one
-/// new connection in three bursts.
-const BEHIND: [usize; 3] = [0, 50 * PER_BURST_MS / 3, 1000 * PER_BURST_MS / 3];
-const PER_BURST_MS: usize = PER_MS as usize / FLOOD;
+/// new connection in three parts.
+const BEHIND: [usize; 3] = [0, 50 * PARTS_PER_MS / 3, 1000 * PARTS_PER_MS / 3];
+const PARTS_PER_MS: usize = PER_MS as usize / FLOOD;
+const BURSTS_PER_MS: u32 = (PARTS_PER_MS / PARTS) as u32;
 const SEGMENTS: [Segment; 3] = [Segment::Open, Segment::Data, Segment::Data];
 
 /// What became of the good packets, as shares of those sent.
@@ -53,15 +58,15 @@ pub fn row(
         fresh: fresh(plan, Group::Fresh, CLIENTS),
         flood: fresh(plan, Group::Flood, CLIENTS),
         next: [0; 2],
-        laps: 0,
+        parts: 0,
         fed: [0; 2],
         left: [0; 2],
     };
-    flood.rig.set_pace(PER_BURST_MS as u32);
+    flood.rig.set_pace(BURSTS_PER_MS);
     let mut costs = Vec::new();
     for _ in 0..10 {
         let (before, mut packets) = (thread_ns(), 0);
-        for _ in 0..flood_ms * PER_BURST_MS as u32 / 10 {
+        for _ in 0..flood_ms * BURSTS_PER_MS / 10 {
             packets += flood.lap()?;
         }
         costs.push((thread_ns() - before) as f64 / packets as f64);
@@ -96,7 +101,7 @@ struct Flood<'a> {
     flood: Traffic,
     /// Where flood and established traffic go on.
     next: [usize; 2],
-    laps: usize,
+    parts: usize,
     /// Good packets of established and of new connections that went in, and came out.
     fed: [u64; 2],
     left: [u64; 2],
@@ -104,28 +109,37 @@ struct Flood<'a> {
 
 impl Lap for Flood<'_> {
     fn lap(&mut self) -> Result<u64, Failure> {
-        self.rig.blank(FLOOD + 2)?;
-        let [flood, known] = self.next;
-        self.next = [
-            self.rig.write(0..FLOOD, &self.flood, flood, Segment::Open)?,
-            self.rig.write(FLOOD + 1..FLOOD + 2, self.requests, known, Segment::Data)?,
-        ];
-        let (connection, step) = (self.laps / 3, self.laps % 3);
-        // Before there is a connection that old, the first one speaks.
-        let number = connection.saturating_sub(BEHIND[step]);
-        let segment = if connection < BEHIND[step] { Segment::Open } else { SEGMENTS[step] };
-        let good = FLOOD..FLOOD + 1;
-        self.rig.write(good, &self.fresh, number % self.fresh.len(), segment)?;
-        self.laps += 1;
+        self.rig.blank(PARTS * PART)?;
+        for part in 0..PARTS {
+            self.write(part * PART)?;
+        }
         self.rig.feed(Side::Wan)?;
         self.rig.turn();
         self.take();
-        self.fed.iter_mut().for_each(|fed| *fed += 1);
-        Ok(FLOOD as u64 + 2)
+        Ok((PARTS * PART) as u64)
     }
 }
 
 impl Flood<'_> {
+    /// Writes a part of a burst from frame `at` on: the flood, a packet of a new connection, and
+    /// one of an established connection.
+    fn write(&mut self, at: usize) -> Result<(), Failure> {
+        let good = at + FLOOD;
+        let [flood, known] = self.next;
+        self.next = [
+            self.rig.write(at..good, &self.flood, flood, Segment::Open)?,
+            self.rig.write(good + 1..good + 2, self.requests, known, Segment::Data)?,
+        ];
+        let (connection, step) = (self.parts / 3, self.parts % 3);
+        // Before there is a connection that old, the first one speaks.
+        let number = connection.saturating_sub(BEHIND[step]);
+        let segment = if connection < BEHIND[step] { Segment::Open } else { SEGMENTS[step] };
+        self.rig.write(good..good + 1, &self.fresh, number % self.fresh.len(), segment)?;
+        self.parts += 1;
+        self.fed.iter_mut().for_each(|fed| *fed += 1);
+        Ok(())
+    }
+
     /// Takes what left, and counts the good packets of it.
     fn take(&mut self) {
         let mut left = [0; 2];

@@ -25,6 +25,8 @@ use crate::traffic::{Segment, Traffic};
 
 /// Connections in the table, and packets that are counted.
 pub const CONNECTIONS: u32 = 4096;
+/// Connections that fill a table: with those of both directions three quarters of its index.
+const FULL: u32 = CONNECTIONS * 3 / 4;
 /// Relative change of a count that is not a change.
 const MARGIN: f64 = 0.03;
 /// Instructions that a stage may change by, however small it is.
@@ -40,7 +42,8 @@ pub enum Scenario {
     Swap(FamilyId),
     /// Packets of established connections.
     Packets(FamilyId, ForwardMode, Way),
-    /// Requests by NAT while the table is full, so that some keys are not in their first bucket.
+    /// Requests by NAT while a table is full, and its index as full as it gets: some keys are not
+    /// in their first bucket.
     Full(FamilyId),
     /// First packets of connections.
     Opening(FamilyId, ForwardMode),
@@ -70,7 +73,7 @@ impl Scenario {
             Self::Packets(family, mode, way) => {
                 format!("{} {} IPv{}", mode_name(mode), way.name(), family_number(family))
             }
-            Self::Full(family) => format!("NAT full table IPv{}", family_number(family)),
+            Self::Full(family) => format!("NAT request, full table IPv{}", family_number(family)),
             Self::Opening(family, mode) => {
                 format!("{} SYN IPv{}", mode_name(mode), family_number(family))
             }
@@ -83,8 +86,7 @@ impl Scenario {
             Self::Packets(family, mode, _) | Self::Opening(family, mode) => (family, mode),
             Self::Full(family) => (family, ForwardMode::Masquerade),
         };
-        let capacity = if matches!(self, Self::Full(_)) { CONNECTIONS } else { 4 * CONNECTIONS };
-        Plan::new(family, mode, capacity)
+        Plan::new(family, mode, if matches!(self, Self::Full(_)) { FULL } else { 4 * CONNECTIONS })
     }
 }
 
@@ -95,7 +97,8 @@ impl Scenario {
 pub fn run(mut stand: Stand) -> Result<(), Failure> {
     for scenario in Scenario::all() {
         let plan = scenario.plan();
-        let mut established = Established::new(&mut stand, &plan, CONNECTIONS, &[60])?;
+        let mut established =
+            Established::new(&mut stand, &plan, CONNECTIONS.min(plan.capacity), &[60])?;
         match scenario {
             Scenario::Swap(_) => {
                 let mut swap = established.reference(Work::FiveTupleSwap)?;

@@ -24,7 +24,7 @@ const FRESH: u32 = 1 << 20;
 /// Connections in the table while connections begin and end.
 const STEADY: u64 = 1 << 17;
 /// New connections in a burst of [`BURST`]: one for about ten established packets.
-const MIXED: usize = 3;
+const MIXED: usize = 6;
 
 /// What new connections do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,7 @@ pub fn row(
     let mut effort = effort;
     match life {
         Life::First => {
+            effort.windows *= 3;
             let per_window = u64::from(plan.capacity) * 3 / 4 / (effort.windows as u64 + 1);
             effort.span = Span::Units(per_window);
         }

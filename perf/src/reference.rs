@@ -22,6 +22,8 @@ pub const BURST: usize = lb::limits::BATCH;
 /// Frames that a reference loop takes at once, as testpmd does unless told otherwise.
 pub const REFERENCE_BURST: usize = 32;
 
+const _: () = assert!(BURST.is_multiple_of(REFERENCE_BURST));
+
 /// What the loop does to packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {

@@ -21,7 +21,7 @@ use crate::stand::{BenchEnds, Blanks, Stand, Wire};
 use crate::traffic::{Segment, Traffic};
 
 /// Turns of the loop per millisecond of the bench's time: about 8 Mpps.
-const TURNS_PER_MS: u32 = 256;
+const TURNS_PER_MS: u32 = 128;
 
 /// Which of the two NICs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

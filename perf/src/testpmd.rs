@@ -19,7 +19,7 @@ use wire::build;
 
 use crate::cost::{Effort, Lap, Span, Spread, window};
 use crate::plan::{WAN, mac};
-use crate::reference::{Work, forward};
+use crate::reference::{REFERENCE_BURST, Work, forward};
 use crate::row::{Failure, Row};
 use crate::stand::{Pages, SMALL, Stand, cpus, memory_arguments};
 
@@ -116,7 +116,8 @@ impl Session {
             .args(memory_arguments(pages))
             .args(["--no-pci", "--no-telemetry"])
             .args(["--lcores", &lcores, "--file-prefix", &prefix, "--vdev", &vdev, "--"])
-            .args(["-i", "--nb-cores=1", "--burst=32", "--total-num-mbufs=8192"])
+            .args(["-i", "--nb-cores=1", "--total-num-mbufs=8192"])
+            .arg(format!("--burst={REFERENCE_BURST}"))
             .arg(format!("--forward-mode={mode}"));
         if pages == Pages::Normal {
             command.arg(format!("--mbuf-size={}", SMALL + dpdk::HEADROOM));

@@ -2,8 +2,8 @@
 //! Outer headers: IP in IP of the same or the other family (RFC 2003, RFC 2473, RFC 4213), GRE
 //! (RFC 2784) and GUE (draft-ietf-intarea-gue), as the kernel's.
 //!
-//! The DSCP is copied, and of ECN all but "congestion experienced", which becomes ECT(0) (RFC 6040
-//! §4.1, compatibility left aside as the kernel does); the outer TTL is the inner one after its
+//! The DSCP is copied, and of ECN all but "congestion experienced", which becomes ECT(0) (RFC 3168
+//! §9.1.1, full functionality, as the kernel does); the outer TTL is the inner one after its
 //! decrement; "don't fragment" is copied between IPv4 headers, so that path MTU discovery works
 //! through the tunnel. Remote checksum offload is GUE with a UDP checksum here, as in the kernel
 //! for packets whose own checksum is complete.

@@ -24,12 +24,12 @@ pub const FRAGMENTS_WAITING_PER_PACKET: usize = 64;
 /// How long a fragment waits for the first of its packet at most, in milliseconds.
 pub const FRAGMENT_WAIT_MS: u64 = 1000;
 /// Connections that one call of expiry looks at, at most.
-pub const EXPIRE_PER_POLL: usize = 64;
+pub const EXPIRE_PER_POLL: usize = 2 * BATCH;
 /// Ports that are tried for one FULLNAT connection, over all local addresses.
 pub const PORT_PROBES: u32 = 256;
 /// Ports that are tried for all FULLNAT connections of one batch, so that exhausted ports do not
 /// slow down established connections.
-pub const PORT_PROBES_PER_BATCH: u32 = 512;
+pub const PORT_PROBES_PER_BATCH: u32 = 16 * BATCH as u32;
 /// Connections that a core's own cache holds, at some hundred bytes each.
 pub const NEAR: u32 = 1 << 15;
 /// Next hops that there can be at once.

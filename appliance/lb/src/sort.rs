@@ -335,7 +335,9 @@ mod tests {
     fn each_packet_is_found_among_those_of_the_other_family_and_others() {
         assert_eq!(sorted("6446a4s6o4"), ["-xx--xx-xx", "x--x---x--", "xxxx-x-x-x"]);
         assert_eq!(sorted("a"), ["-"; 3]);
-        let all = "46".repeat(BATCH / 2);
-        assert_eq!(sorted(&all)[2], "x".repeat(BATCH));
+        let (each, none) = (&"x".repeat(BATCH), &"-".repeat(BATCH));
+        assert_eq!(&sorted(&"46".repeat(BATCH / 2))[2], each);
+        assert_eq!(sorted(&"4".repeat(BATCH)), [each, none, each].map(String::clone));
+        assert_eq!(sorted(&"6".repeat(BATCH)), [none, each, each].map(String::clone));
     }
 }

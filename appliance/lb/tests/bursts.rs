@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use lab::{Lab, Plan, mac_of};
 use lb::ids::{NicId, Tick};
-use lb::limits::Limits;
+use lb::limits::{BATCH, Limits};
 use proptest::prelude::*;
 use wire::{TcpFlags, VecFrame, build};
 
@@ -74,7 +74,7 @@ proptest! {
     #[test]
     fn a_burst_comes_out_as_its_packets_would_one_by_one(
         bursts in prop::collection::vec(
-            prop::collection::vec((0..8u8, 0..5u8, 0..4u8), 1..90), 1..12),
+            prop::collection::vec((0..8u8, 0..5u8, 0..4u8), 1..3 * BATCH), 1..12),
         half_open in prop_oneof![Just(4u32), Just(1000)],
     ) {
         let (mut together, mut apart) = (lab(half_open), lab(half_open));

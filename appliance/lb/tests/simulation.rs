@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lab::{Lab, Plan};
-use lb::limits::Limits;
+use lb::limits::{BATCH, Limits};
 use world::{Arrival, Simulation, World};
 
 const VIPS: [&str; 8] = [
@@ -89,7 +89,7 @@ fn for_seeds(seeds: std::ops::Range<u64>, run: impl Fn(u64)) {
     }
 }
 
-const WORLD: World = World { loss: 12, batch: 40, clients: 120, one_each: true };
+const WORLD: World = World { loss: 12, batch: 2 * BATCH + 10, clients: 120, one_each: true };
 
 #[test]
 fn nothing_breaks_while_packets_are_lost_and_rules_change() {
@@ -181,7 +181,7 @@ fn a_batch_is_served_as_if_its_packets_had_come_alone() {
             let steps = (0..250).map(|_| simulation.step());
             steps.collect::<Vec<_>>()
         };
-        assert_eq!(run(32), run(1), "seed {seed}");
+        assert_eq!(run(BATCH), run(1), "seed {seed}");
     });
 }
 

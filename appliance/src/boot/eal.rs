@@ -3,7 +3,7 @@
 
 use control::config::{self, Config, Hugepages};
 use dpdk::{Eal, Pool, PoolConfig};
-use lb::limits::{FRAGMENTS_WAITING, HELD_MAX};
+use lb::limits::{BATCH, FRAGMENTS_WAITING, HELD_MAX};
 use tracing::warn;
 
 use super::{BootError, RING_SLOTS};
@@ -47,8 +47,10 @@ impl Pages {
     }
 }
 
-/// Buffers that threads keep for themselves, and that are on their way, per worker.
+/// Buffers that threads keep for themselves, in their caches and while they send, per worker.
 const IN_FLIGHT: u64 = 1024;
+/// Buffers in the two batches of a receive queue.
+const IN_BATCHES: u64 = 2 * BATCH as u64;
 
 /// DPDK's arguments.
 pub(super) fn arguments(config: &Config, cpus: &Cpus, pages: Pages) -> Vec<String> {
@@ -97,6 +99,7 @@ fn buffers(config: &Config, pages: Pages) -> Result<u32, BootError> {
     let queues = |nic: &config::Nic| {
         let tx = u64::from(nic.queues.max(config.workers.count));
         (u64::from(nic.queues) + tx) * u64::from(nic.descriptors)
+            + u64::from(nic.queues) * IN_BATCHES
     };
     let per_worker = 3 * u64::from(RING_SLOTS) + (HELD_MAX + FRAGMENTS_WAITING) as u64 + IN_FLIGHT;
     let needed = config.nics.iter().map(queues).sum::<u64>()

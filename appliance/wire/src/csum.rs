@@ -19,13 +19,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct Sum(u64);
 
 impl Sum {
-    /// The sum of what has this checksum.
-    #[inline]
-    #[must_use]
-    pub const fn with_checksum(csum: U16) -> Self {
-        Self(!u16::from_ne_bytes(csum.to_bytes()) as u64)
-    }
-
     /// Adds a number as one 16-bit word of the packet.
     #[inline]
     #[must_use]

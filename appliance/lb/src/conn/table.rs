@@ -30,7 +30,7 @@ struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 /// A look-up under way: the key's hash, which says which buckets and what tag in them, and what the
-/// first way of the first bucket that has the tag points at.
+/// first way that has the tag points at, of the first bucket if one has it there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Probe {
     hash: u64,

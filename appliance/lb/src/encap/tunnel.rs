@@ -57,7 +57,7 @@ impl<W: Witness> Stage<'_, W> {
         if !self.fits_tunnel(frame.len() + F::HEADER_LEN, outer, way.hop, any) {
             return None;
         }
-        outer.double::<F>(frame, way, || self.next_ip_id()).ok()
+        unchanged_or_whole(outer.double::<F>(frame, way, || self.next_ip_id()))
     }
 
     #[inline(never)]
@@ -70,11 +70,12 @@ impl<W: Witness> Stage<'_, W> {
         copies_dont_fragment: bool,
     ) -> Option<()> {
         let outer = outer.as_ref()?;
-        if !self.fits_tunnel(frame.len() + outer.overhead(), outer, hop, true) {
+        let any = self.counts.paths().any();
+        if !self.fits_tunnel(frame.len() + outer.overhead(), outer, hop, any) {
             return None;
         }
         let way = WayIn { hop, delta, copies_dont_fragment };
-        outer.wrap_plain::<F>(frame, way, self).ok()
+        unchanged_or_whole(outer.wrap_plain::<F>(frame, way, self))
     }
 
     /// Whether a frame that has its outer headers fits the way on; what was learned of it counts if
@@ -120,6 +121,13 @@ impl<F: Balanced, W: Witness> Choose<F> for Stage<'_, W> {
     fn port(&self, flow: &Tuple<F>) -> u16 {
         GUE_PORTS | (self.keyed.bytes(flow.as_bytes()) >> 50) as u16
     }
+}
+
+/// What became of a packet on its way in, which must not end halfway.
+#[inline(always)]
+fn unchanged_or_whole(entered: Result<(), DropReason>) -> Option<()> {
+    debug_assert_ne!(entered, Err(DropReason::Bug));
+    entered.ok()
 }
 
 /// Writes the EtherType, which an outer header may have moved the front to.
