@@ -45,6 +45,8 @@ pub struct Disturbance {
     pub moved: u64,
     /// Processor time of the longest turn while the large set was loaded, in microseconds.
     pub turn_us: f64,
+    /// The longest turn before, while nobody changed anything, in microseconds.
+    pub at_rest_us: f64,
 }
 
 /// Changes rules for `churn`, then loads the large set, all under load.
@@ -80,15 +82,16 @@ pub fn rows(stand: &mut Stand, churn: Duration) -> Result<(Vec<Row>, Disturbance
         lost: busy.seen.lost() + loading.seen.lost(),
         moved: busy.seen.moved + loading.seen.moved,
         turn_us: loading.seen.turn_ns as f64 / 1000.0,
+        at_rest_us: quiet.seen.turn_ns as f64 / 1000.0,
     };
     let (fed, moved) = (busy.seen.fed, busy.seen.moved);
-    let quiet_us = quiet.seen.turn_ns as f64 / 1000.0;
     let mut churned = Row::new("rules", "changes under load");
     churned.note = format!(
         "{changes} changes; {fed} packets, {} lost, {moved} moved; longest turn {:.1} us \
-         (at rest {quiet_us:.1} us)",
+         (at rest {:.1} us)",
         busy.seen.lost(),
         busy.seen.turn_ns as f64 / 1000.0,
+        disturbance.at_rest_us,
     );
     let mut loaded = Row::new("rules", format!("{SERVICES} services x 10 servers loaded"));
     loaded.note = format!(
