@@ -42,7 +42,7 @@ impl Effort {
     /// Whether these windows of a loop and of its reference are enough: as many as asked for, and
     /// more while other work of the machine disturbs them, but for windows of a number of units,
     /// for which room was made.
-    fn is_enough(&self, costs: &[f64], reference_costs: &[f64]) -> bool {
+    pub fn is_enough(&self, costs: &[f64], reference_costs: &[f64]) -> bool {
         let windows = costs.len();
         let spare = if matches!(self.span, Span::Nanoseconds(_)) { self.spare } else { 0 };
         let settled = Spread::has_settled(costs) && Spread::has_settled(reference_costs);
@@ -113,7 +113,7 @@ impl Spread {
 ///
 /// # Errors
 /// That of the lap.
-pub fn window(lap: &mut impl Lap, span: Span) -> Result<f64, Failure> {
+fn window(lap: &mut impl Lap, span: Span) -> Result<f64, Failure> {
     let (start, mut units, mut spent_ns) = (thread_ns(), 0, 0);
     let is_over = |units, spent_ns| match span {
         Span::Nanoseconds(ns) => spent_ns >= ns,
@@ -127,6 +127,19 @@ pub fn window(lap: &mut impl Lap, span: Span) -> Result<f64, Failure> {
     }
     lap.check()?;
     Ok(spent_ns as f64 / units as f64)
+}
+
+/// Nanoseconds per unit of a loop alone, after one window that does not count.
+///
+/// # Errors
+/// That of the lap.
+pub fn alone(lap: &mut impl Lap, effort: Effort) -> Result<Spread, Failure> {
+    window(lap, effort.span)?;
+    let mut costs = Vec::new();
+    while !effort.is_enough(&costs, &costs) {
+        costs.push(window(lap, effort.span)?);
+    }
+    Ok(Spread::of(costs))
 }
 
 /// Nanoseconds per unit of a loop and of its reference, window by window in turn, after one window

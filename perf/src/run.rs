@@ -8,7 +8,7 @@ use lb::service::ForwardMode;
 use wire::{FamilyId, L4};
 
 use crate::change::{self, Disturbance};
-use crate::cost::{Effort, Span};
+use crate::cost::{Effort, Span, alone};
 use crate::established::{Established, Way};
 use crate::flood::{self, Unharmed};
 use crate::opening::{self, Life};
@@ -127,10 +127,7 @@ impl<'a> Run<'a> {
             let mut io = established.reference(Work::Io)?;
             let mut costs = |work| -> Result<_, Failure> {
                 io.set_work(work);
-                let windows =
-                    (0..=effort.windows).map(|_| crate::cost::window(&mut io, effort.span));
-                let windows: Result<Vec<f64>, Failure> = windows.collect();
-                Ok(crate::cost::Spread::of(windows?.split_off(1)))
+                alone(&mut io, effort)
             };
             let (io, swap) = (costs(Work::Io)?, costs(Work::FiveTupleSwap)?);
             for (name, cost) in [("io: generate, forward, free", io), ("5tswap", swap)] {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use dpdk::{Burst, Cpu};
 use wire::build;
 
-use crate::cost::{Effort, Lap, Span, Spread, window};
+use crate::cost::{Effort, Lap, Span, Spread, alone};
 use crate::plan::{WAN, mac};
 use crate::reference::{REFERENCE_BURST, Work, forward};
 use crate::row::{Failure, Row};
@@ -39,9 +39,7 @@ pub fn rows(stand: &Stand, effort: Effort, tsc_hz: u64) -> Result<Vec<Row>, Fail
     let mut rows = Vec::new();
     for (work, name) in [(Work::Io, "io"), (Work::FiveTupleSwap, "5tswap")] {
         ours.work = work;
-        let costs: Result<Vec<f64>, Failure> =
-            (0..=effort.windows).map(|_| window(&mut ours, effort.span)).collect();
-        let own = Spread::of(costs?.split_off(1));
+        let own = alone(&mut ours, effort)?;
         let own_row = Row::new("reference on net_pcap", format!("{name}, ours"));
         let real_row = Row::new("reference on net_pcap", format!("{name}, {PROGRAM}"));
         match testpmd(&file.0, name, effort, stand.pages) {
@@ -81,14 +79,14 @@ fn testpmd(file: &Path, mode: &str, effort: Effort, pages: Pages) -> Result<Spre
         Span::Units(_) => Duration::from_millis(100),
     };
     let mut costs = Vec::new();
+    // The first window does not count.
+    thread::sleep(window);
     let mut before = session.figures()?;
-    for number in 0..=effort.windows {
+    while !effort.is_enough(&costs, &costs) {
         thread::sleep(window);
         let after = session.figures()?;
-        if number > 0 {
-            let (ns, packets) = (after.0 - before.0, after.1.saturating_sub(before.1));
-            costs.push(ns as f64 / packets.max(1) as f64);
-        }
+        let (ns, packets) = (after.0 - before.0, after.1.saturating_sub(before.1));
+        costs.push(ns as f64 / packets.max(1) as f64);
         before = after;
     }
     Ok(Spread::of(costs))
