@@ -219,7 +219,9 @@ impl Way {
     }
 }
 
-/// A way out and the frames that wait to take it together.
+/// A way out and the frames that wait to take it together. It shares no cache line, nor pair of
+/// lines, with what another worker writes.
+#[repr(align(128))]
 struct Outlet {
     way: Way,
     burst: Burst,

@@ -152,16 +152,28 @@ pub fn beside(
     reference: &mut impl Lap,
     effort: Effort,
 ) -> Result<(Spread, Spread), Failure> {
-    let (mut costs, mut reference_costs) = (Vec::new(), Vec::new());
     let reference_span = match effort.span {
         Span::Units(_) => Span::Nanoseconds(10_000_000),
         span @ Span::Nanoseconds(_) => span,
     };
-    window(subject, effort.span)?;
-    window(reference, reference_span)?;
+    in_turn(effort, || window(subject, effort.span), || window(reference, reference_span))
+}
+
+/// As [`beside`], of windows that are measured otherwise.
+///
+/// # Errors
+/// That of a window.
+pub fn in_turn(
+    effort: Effort,
+    mut subject: impl FnMut() -> Result<f64, Failure>,
+    mut reference: impl FnMut() -> Result<f64, Failure>,
+) -> Result<(Spread, Spread), Failure> {
+    let (mut costs, mut reference_costs) = (Vec::new(), Vec::new());
+    subject()?;
+    reference()?;
     while !effort.is_enough(&costs, &reference_costs) {
-        costs.push(window(subject, effort.span)?);
-        reference_costs.push(window(reference, reference_span)?);
+        costs.push(subject()?);
+        reference_costs.push(reference()?);
     }
     Ok((Spread::of(costs), Spread::of(reference_costs)))
 }

@@ -16,7 +16,7 @@ use lb::conn::tcp_state::Timeouts;
 use lb::service::ForwardMode;
 use wire::{FamilyId, Frame};
 
-use crate::cost::{Lap, Spread, thread_ns};
+use crate::cost::{Effort, Lap, in_turn, thread_ns};
 use crate::plan::{Group, Plan, WAN, mac};
 use crate::reference::{BURST, Reference, Work};
 use crate::rig::{Rig, Side, split};
@@ -30,21 +30,17 @@ const CONNECTIONS: u32 = 50_000;
 /// Frames under way from one worker to the other at most, over both.
 const UNDER_WAY: u64 = 1024;
 
-/// How much is measured: windows of wall-clock time, since threads must run side by side.
-#[derive(Clone, Copy, Debug)]
-pub struct Sitting {
-    /// Windows.
-    pub windows: usize,
-    /// How long each is.
-    pub window: Duration,
-}
-
 /// Rows for one worker, two workers, and two workers with hand-off, each beside as many threads of
-/// the reference loop.
+/// the reference loop. Windows are of wall-clock time, since threads must run side by side.
 ///
 /// # Errors
 /// A packet was lost, or there are not two CPUs.
-pub fn rows(stand: &mut Stand, sitting: Sitting, tsc_hz: u64) -> Result<Vec<Row>, Failure> {
+pub fn rows(
+    stand: &mut Stand,
+    effort: Effort,
+    window: Duration,
+    tsc_hz: u64,
+) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     let cases = [
         (1, Spreading::Owned, "1 worker"),
@@ -52,12 +48,13 @@ pub fn rows(stand: &mut Stand, sitting: Sitting, tsc_hz: u64) -> Result<Vec<Row>
         (2, Spreading::All, "2 workers, half of the frames handed off"),
     ];
     for (workers, spreading, name) in cases {
-        let subject = product(stand, workers, spreading)?;
-        let traffic = Arc::clone(&subject.traffic);
-        let costs = side_by_side(&stand.eal, subject.laps, sitting)?;
-        let swaps = references(stand, workers, &traffic)?;
-        let reference_costs = side_by_side(&stand.eal, swaps, sitting)?;
-        let mut row = Row::new("workers", name).packets((costs, reference_costs), tsc_hz);
+        let (mut subject, mut reference) = both(stand, workers, spreading)?;
+        let costs = in_turn(
+            effort,
+            || subject.laps.run(&stand.eal, window),
+            || reference.run(&stand.eal, window),
+        )?;
+        let mut row = Row::new("workers", name).packets(costs, tsc_hz);
         row.connections = Some(CONNECTIONS * u32::from(workers));
         (row.mode, row.family) = (Some("NAT"), Some(4));
         rows.push(row);
@@ -74,15 +71,17 @@ enum Spreading {
     All,
 }
 
-type Laps = Vec<Box<dyn Lap + Send>>;
+/// Loops that run side by side.
+#[derive(Default)]
+struct Laps(Vec<Box<dyn Lap + Send>>);
 
 struct Product {
     laps: Laps,
-    traffic: Arc<Traffic>,
     _site: Site,
 }
 
-fn product(stand: &mut Stand, workers: u16, spreading: Spreading) -> Result<Product, Failure> {
+/// The workers, and as many threads of the reference loop over the same traffic.
+fn both(stand: &mut Stand, workers: u16, spreading: Spreading) -> Result<(Product, Laps), Failure> {
     let capacity = CONNECTIONS * 2;
     let plan = Plan { workers, ..Plan::new(FamilyId::V4, ForwardMode::Masquerade, capacity) };
     let kind = Kind { family: plan.family, protocol: plan.protocol, to: mac(WAN), sizes: &[60] };
@@ -91,7 +90,8 @@ fn product(stand: &mut Stand, workers: u16, spreading: Spreading) -> Result<Prod
         let src = plan.client(Group::Established, number);
         all.push(Flow { src, dst: plan.vip(0) });
     }
-    let blanks = stand.blanks(all.frame_bytes(), workers)?;
+    let mut blanks = stand.blanks(all.frame_bytes(), workers)?;
+    let reference_blanks = blanks.split_off(workers.into());
     let wires = stand.director_wires(workers)?;
     let (loop_ends, bench_ends): (Vec<_>, Vec<_>) = wires.into_iter().map(split).unzip();
     let (site, loops) = Site::new(&stand.eal, &plan, Timeouts::default(), loop_ends)?;
@@ -103,15 +103,20 @@ fn product(stand: &mut Stand, workers: u16, spreading: Spreading) -> Result<Prod
     all.shuffle(1);
     let all = Arc::new(all);
     let books: Arc<[Books]> = rigs.iter().map(|_| Books::default()).collect();
-    let mut laps: Laps = Vec::new();
+    let mut laps = Laps::default();
     for (number, (rig, mut own)) in rigs.into_iter().zip(owned).enumerate() {
         own.shuffle(2);
         let (own, books) = (Arc::new(own), Arc::clone(&books));
         let traffic = if spreading == Spreading::All { Arc::clone(&all) } else { own };
         let next = number * traffic.len() / usize::from(workers);
-        laps.push(Box::new(Half { rig, traffic, next, number, books }));
+        laps.0.push(Box::new(Half { rig, traffic, next, number, books }));
     }
-    Ok(Product { laps, traffic: all, _site: site })
+    let wires = stand.reference_wires(workers)?.into_iter().zip(reference_blanks);
+    let swaps = wires.map(|(wire, blanks)| {
+        let traffic = Arc::clone(&all);
+        Box::new(Reference::new(wire, blanks, traffic, Work::FiveTupleSwap)) as Box<dyn Lap + Send>
+    });
+    Ok((Product { laps, _site: site }, Laps(swaps.collect())))
 }
 
 /// Opens all connections through the first worker, and notes who owns which.
@@ -147,51 +152,37 @@ fn open(
     if live == wanted { Ok(()) } else { Err(Failure::Connections { wanted, live }) }
 }
 
-fn references(stand: &mut Stand, workers: u16, traffic: &Arc<Traffic>) -> Result<Laps, Failure> {
-    let blanks = stand.blanks(traffic.frame_bytes(), workers)?;
-    let wires = stand.reference_wires(workers)?;
-    let laps = wires.into_iter().zip(blanks).map(|(wire, blanks)| {
-        let traffic = Arc::clone(traffic);
-        Box::new(Reference::new(wire, blanks, traffic, Work::FiveTupleSwap)) as Box<dyn Lap + Send>
-    });
-    Ok(laps.collect())
-}
-
-/// Runs each lap in a thread of its own; nanoseconds of all threads' processor time per packet.
-fn side_by_side(eal: &Eal, laps: Laps, sitting: Sitting) -> Result<Spread, Failure> {
-    let barrier = Arc::new(Barrier::new(laps.len()));
-    let cpus: Vec<Cpu> = cpus();
-    let mut threads = Vec::new();
-    for (number, mut lap) in laps.into_iter().enumerate() {
-        let (barrier, cpu) = (Arc::clone(&barrier), cpus.get(number).copied());
-        let name = format!("bench-{number}");
-        threads.push(eal.spawn(&name, cpu, move |_| {
-            let mut windows = Vec::new();
-            for _ in 0..=sitting.windows {
+impl Laps {
+    /// Runs each in a thread of its own for a while; nanoseconds of all threads' processor time per
+    /// packet.
+    fn run(&mut self, eal: &Eal, window: Duration) -> Result<f64, Failure> {
+        let barrier = Arc::new(Barrier::new(self.0.len()));
+        let cpus: Vec<Cpu> = cpus();
+        let mut threads = Vec::new();
+        for (number, mut lap) in self.0.drain(..).enumerate() {
+            let (barrier, cpu) = (Arc::clone(&barrier), cpus.get(number).copied());
+            let name = format!("bench-{number}");
+            threads.push(eal.spawn(&name, cpu, move |_| {
                 barrier.wait();
-                let (end, before, mut units) = (Instant::now() + sitting.window, thread_ns(), 0);
+                let (end, before, mut units) = (Instant::now() + window, thread_ns(), 0);
                 while Instant::now() < end {
                     for _ in 0..16 {
                         units += lap.lap()?;
                     }
                 }
-                windows.push((units, thread_ns() - before));
-            }
-            barrier.wait();
-            lap.check().map(|()| windows)
-        })?);
+                let spent_ns = thread_ns() - before;
+                barrier.wait();
+                lap.check().map(|()| (lap, units, spent_ns))
+            })?);
+        }
+        let (mut all_units, mut all_ns) = (0, 0);
+        for thread in threads {
+            let (lap, units, spent_ns) = thread.join().map_err(|_| Failure::Thread)??;
+            self.0.push(lap);
+            (all_units, all_ns) = (all_units + units, all_ns + spent_ns);
+        }
+        Ok(all_ns as f64 / all_units.max(1) as f64)
     }
-    let mut all: Vec<Vec<(u64, u64)>> = Vec::new();
-    for thread in threads {
-        all.push(thread.join().map_err(|_| Failure::Thread)??);
-    }
-    let windows = (1..=sitting.windows).map(|window| {
-        let sum = |part: fn((u64, u64)) -> u64| {
-            all.iter().filter_map(|thread| thread.get(window)).map(|w| part(*w)).sum::<u64>()
-        };
-        sum(|(_, ns)| ns) as f64 / sum(|(units, _)| units).max(1) as f64
-    });
-    Ok(Spread::of(windows.collect()))
 }
 
 /// Frames that went into and came out of one worker, for the others to see.
@@ -202,7 +193,8 @@ struct Books {
     left: AtomicU64,
 }
 
-/// One of the workers that run side by side.
+/// One of the workers that run side by side; no two share a cache line, nor a pair of lines.
+#[repr(align(128))]
 struct Half {
     rig: Rig,
     traffic: Arc<Traffic>,

@@ -46,7 +46,9 @@ pub fn forward(rx: &mut RxQueue, tx: &mut TxQueue, burst: &mut Burst, work: Work
     received
 }
 
-/// A reference loop between the bench's source and sink.
+/// A reference loop between the bench's source and sink; no two share a cache line, nor a pair of
+/// lines.
+#[repr(align(128))]
 pub struct Reference {
     ends: LoopEnds,
     bench: BenchEnds,

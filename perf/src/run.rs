@@ -12,7 +12,7 @@ use crate::cost::{Effort, Span, alone};
 use crate::established::{Established, Way};
 use crate::flood::{self, Unharmed};
 use crate::opening::{self, Life};
-use crate::pair::{self, Sitting};
+use crate::pair;
 use crate::plan::{Plan, family_number, mode_name};
 use crate::reference::Work;
 use crate::row::{Failure, Row};
@@ -251,11 +251,11 @@ impl<'a> Run<'a> {
     }
 
     fn workers(&mut self) {
-        let sitting = match self.pace {
-            Pace::Quick => Sitting { windows: 5, window: Duration::from_millis(100) },
-            Pace::Full => Sitting { windows: 9, window: Duration::from_millis(300) },
-        };
-        let rows = pair::rows(&mut self.stand, sitting, self.tsc_hz);
+        let window_ms = if self.pace == Pace::Quick { 100 } else { 300 };
+        let mut effort = self.effort();
+        effort.spare = effort.spare.min(3 * effort.windows);
+        let window = Duration::from_millis(window_ms);
+        let rows = pair::rows(&mut self.stand, effort, window, self.tsc_hz);
         self.put_all("workers", rows);
     }
 
