@@ -113,7 +113,7 @@ impl Spread {
 ///
 /// # Errors
 /// That of the lap.
-fn window(lap: &mut impl Lap, span: Span) -> Result<f64, Failure> {
+pub fn window(lap: &mut impl Lap, span: Span) -> Result<f64, Failure> {
     let (start, mut units, mut spent_ns) = (thread_ns(), 0, 0);
     let is_over = |units, spent_ns| match span {
         Span::Nanoseconds(ns) => spent_ns >= ns,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which rows there are, and in which order they are measured.
 
+use std::cell::RefCell;
 use std::fs;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use lb::service::ForwardMode;
 use wire::{FamilyId, L4};
 
 use crate::change::{self, Disturbance};
-use crate::cost::{Effort, Span, alone};
+use crate::cost::{Effort, Span, in_turn, window};
 use crate::established::{Established, Way};
 use crate::flood::{self, Unharmed};
 use crate::opening::{self, Life};
@@ -124,12 +125,13 @@ impl<'a> Run<'a> {
             let plan = Plan::new(family, ForwardMode::Direct, count);
             let (effort, tsc_hz) = (self.effort(), self.tsc_hz);
             let mut established = Established::new(&mut self.stand, &plan, count, &[60])?;
-            let mut io = established.reference(Work::Io)?;
-            let mut costs = |work| -> Result<_, Failure> {
-                io.set_work(work);
-                alone(&mut io, effort)
+            let reference = RefCell::new(established.reference(Work::Io)?);
+            let cost = |work| {
+                let mut reference = reference.borrow_mut();
+                reference.set_work(work);
+                window(&mut *reference, effort.span)
             };
-            let (io, swap) = (costs(Work::Io)?, costs(Work::FiveTupleSwap)?);
+            let (io, swap) = in_turn(effort, || cost(Work::Io), || cost(Work::FiveTupleSwap))?;
             for (name, cost) in [("io: generate, forward, free", io), ("5tswap", swap)] {
                 let mut row = Row::new("reference", name).packets((cost, swap), tsc_hz);
                 row.connections = Some(count);
