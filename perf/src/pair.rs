@@ -164,14 +164,12 @@ impl Laps {
             let name = format!("bench-{number}");
             threads.push(eal.spawn(&name, cpu, move |_| {
                 barrier.wait();
-                let (end, before, mut units) = (Instant::now() + window, thread_ns(), 0);
-                while Instant::now() < end {
-                    for _ in 0..16 {
-                        units += lap.lap()?;
-                    }
-                }
+                let before = thread_ns();
+                let units = laps_until(lap.as_mut(), Instant::now() + window);
                 let spent_ns = thread_ns() - before;
+                // The others wait here, also for one that failed.
                 barrier.wait();
+                let units = units?;
                 lap.check().map(|()| (lap, units, spent_ns))
             })?);
         }
@@ -183,6 +181,17 @@ impl Laps {
         }
         Ok(all_ns as f64 / all_units.max(1) as f64)
     }
+}
+
+/// Does laps until a moment; returns how many units they were.
+fn laps_until(lap: &mut dyn Lap, end: Instant) -> Result<u64, Failure> {
+    let mut units = 0;
+    while Instant::now() < end {
+        for _ in 0..16 {
+            units += lap.lap()?;
+        }
+    }
+    Ok(units)
 }
 
 /// Frames that went into and came out of one worker, for the others to see.
